@@ -8,10 +8,10 @@ invented figures, personal data and answers about something else; it does not kn
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from aios.streams.prompt_files import Guard
+from aios.streams.prompt_files import Guard, compiled
 
 MASK = "[removed]"
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -27,7 +27,7 @@ PERSONAL = re.compile(
 
 def refuses(guard: Guard, text: str) -> bool:
     """Whether the text is not to be read at all."""
-    return any(re.search(each, text) for each in guard.never_read)
+    return _holds(text, guard.never_read)
 
 
 def breaks(guard: Guard, read: str, answer: Any, frame: str = "") -> str:
@@ -44,7 +44,9 @@ def breaks(guard: Guard, read: str, answer: Any, frame: str = "") -> str:
         return "the answer is hardly about the text"
     if guard.personal_data == "refuse" and PERSONAL.search(said):
         return "the answer holds personal data"
-    if any(re.search(each, said) for each in guard.never):
+    if guard.personal_data == "mask" and any(PERSONAL.search(str(each)) for each in _leaves(answer, (int, float))):
+        return "the answer holds personal data as a number, which cannot be masked"
+    if _holds(said, guard.never):
         return "the answer holds what it must never hold"
     return ""
 
@@ -56,16 +58,23 @@ def masked(guard: Guard, answer: Any) -> Any:
 
 def texts(answer: Any) -> Iterator[str]:
     """Every text in an answer, names of properties left out."""
-    if isinstance(answer, str):
-        yield answer
-    elif isinstance(answer, dict):
+    return map(str, _leaves(answer, (str, int, float)))
+
+
+def _leaves(answer: Any, kinds: tuple[type, ...]) -> Iterator[Any]:
+    if isinstance(answer, dict):
         for value in answer.values():
-            yield from texts(value)
+            yield from _leaves(value, kinds)
     elif isinstance(answer, list):
         for value in answer:
-            yield from texts(value)
-    elif isinstance(answer, int | float) and not isinstance(answer, bool):
-        yield str(answer)
+            yield from _leaves(value, kinds)
+    elif isinstance(answer, kinds) and not isinstance(answer, bool):
+        yield answer
+
+
+def _holds(text: str, patterns: Iterable[str]) -> bool:
+    raw = text.encode(errors="replace")  # half a character is none to RE2
+    return any(compiled(each).search(raw) for each in patterns)
 
 
 def _each(answer: Any, change: Callable[[str], str]) -> Any:

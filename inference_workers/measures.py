@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from prometheus_client import Counter, Gauge, Histogram
 
 from aios.inference_workers import device
-from aios.inference_workers.engines.batch import Usage
+from aios.inference_workers.engines.batch import Usage, kept_free
 from aios.inference_workers.engines.engine import Told
 from aios.schemas.models import InferenceCompleted
 from aios.streams import metrics
@@ -50,13 +50,14 @@ E2E = Histogram(
 )
 FIRST = Histogram(
     "gen_ai_server_time_to_first_token_seconds",
-    "From taking the request to its first token, of whichever piece of its text.",
+    "From taking the request to its first token, of whichever piece of its text; the engine vllm alone tells it.",
     _GEN_AI,
     buckets=(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
 PER_TOKEN = Histogram(
     "gen_ai_server_time_per_output_token_seconds",
-    "Between two tokens of an answer, after the first; where pieces are read at the same time, of a piece.",
+    "Between two tokens of an answer, after the first; where pieces are read at the same time, of a piece; the "
+    "engine vllm alone tells it.",
     _GEN_AI,
     buckets=(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5),
 )
@@ -247,7 +248,8 @@ class Measures:
 class Engines:
     """Of the engines of one process, which share its devices. Called from the engines' threads, which take turns.
 
-    lanes: that it serves. seats: requests in one batch of an engine at most. clock: monotonic seconds.
+    lanes: that it serves. seats: bulk requests in one batch of an engine at most; with both lanes there are some more
+    for those who wait. clock: monotonic seconds.
     """
 
     def __init__(
@@ -255,7 +257,7 @@ class Engines:
     ) -> None:
         self._process = process
         self._lanes = "+".join(lane for lane in Lane if lane in lanes)
-        self._seats = max(1, seats)
+        self._seats = max(1, seats) + kept_free(max(1, seats), lanes)
         self._clock = clock
         self._share = Share(clock())
         self._shown = False

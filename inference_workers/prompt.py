@@ -84,7 +84,7 @@ def value(prompt: Prompt, read: str, said: str, finish_reason: str) -> Any:
         raise Unusable("the answer holds a number that is too large, or half a character") from None
     if broken := guard.breaks(prompt.guard, read, found, frame(prompt)):
         raise Unusable(broken)
-    return guard.masked(prompt.guard, found)
+    return _masked(prompt, found)
 
 
 def _value(prompt: Prompt, said: str, finish_reason: str) -> Any:
@@ -93,18 +93,43 @@ def _value(prompt: Prompt, said: str, finish_reason: str) -> Any:
             return text
         raise Unusable("the answer is empty")
     if prompt.contract == CHOICE:
-        if said.strip() in prompt.output.choices:
-            return said.strip()
-        raise Unusable("the answer is none of the choices")
+        chosen = said.strip()
+        if wrong := _wrong(prompt, chosen):
+            raise Unusable(wrong)
+        if finish_reason != "stop" and _goes_on(prompt, chosen):
+            raise Unusable("the answer was cut off where another choice goes on")
+        return chosen
     if finish_reason != "stop":
         raise Unusable("the answer was cut off before its end; be shorter")
     try:
         found = json.loads(said, strict=False)  # the engine's grammar lets tabs and the like stand in a bounded text
     except (ValueError, RecursionError):
         raise Unusable("the answer is no JSON") from None
-    if wrong := shapes.problems(prompt.shape, found):
-        raise Unusable("; ".join(wrong))
+    if wrong := _wrong(prompt, found):
+        raise Unusable(wrong)
     return found
+
+
+def _wrong(prompt: Prompt, found: Any) -> str:
+    """How a value breaks its prompt's shape or choices; empty: it does not."""
+    if prompt.contract == OBJECT:
+        return "; ".join(shapes.problems(prompt.shape, found))
+    if prompt.contract == CHOICE and found not in prompt.output.choices:
+        return "the answer is none of the choices"
+    return ""
+
+
+def _goes_on(prompt: Prompt, chosen: str) -> bool:
+    """Whether another choice begins with this one: words that end with the last token may be the half of it."""
+    return any(each != chosen and each.strip().startswith(chosen) for each in prompt.output.choices)
+
+
+def _masked(prompt: Prompt, found: Any) -> Any:
+    """The value as it may be shown. Raises Unusable: without what is personal it breaks its shape or choices."""
+    shown = guard.masked(prompt.guard, found)
+    if shown != found and (wrong := _wrong(prompt, shown)):
+        raise Unusable(f"without its personal data, {wrong}")
+    return shown
 
 
 def whole(prompt: Prompt, read: str, values: Sequence[Any]) -> Any:
@@ -114,7 +139,7 @@ def whole(prompt: Prompt, read: str, values: Sequence[Any]) -> Any:
     found = merged(prompt, values)
     if len(values) > 1 and (broken := guard.breaks(prompt.guard, read, found, frame(prompt))):
         raise Unusable(broken)
-    return guard.masked(prompt.guard, found)
+    return _masked(prompt, found)
 
 
 def merged(prompt: Prompt, values: Sequence[Any]) -> Any:

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
+from zipfile import ZipFile
 
 from aios.inference_workers import classify
 from aios.inference_workers.engines.engine import Embed, Engine, RequestRefused
@@ -34,6 +36,8 @@ CLASSIFIER = model_files.reference("triage-encoder")
 WRITER = model_files.reference("summariser")
 """The newest versions of what ships."""
 VECTOR_DIGITS = 6  # of each number in an embedding.v1: what an encoder in bfloat16 knows is less
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ class Classify:
         self.model = model
         self.models: Mapping[str, str] = {model: model_files.digest(model)}
         self._engine = engine
-        self._heads = heads if heads is not None else classify.load(heads_of(model))
+        self._heads = heads if heads is not None else _heads(model)
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
         name = options(request, {"head"}).get("head")
@@ -132,17 +136,31 @@ class Several:
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
         task = self._by_name.get(request.task)
         if task is None:
-            raise RequestRefused(f"this pool serves {', '.join(self.serves)}, not {request.task}")
+            raise RequestRefused(f"{self.model} serves {', '.join(self.serves)}, not {request.task}")
         return await task.answer(request, priority)
 
 
+class Unreadable:
+    """A version whose files cannot be read: who asks it hears why; where it serves all others, the worker stops."""
+
+    serves: tuple[str, ...] = ()
+
+    def __init__(self, model: str, why: Exception) -> None:
+        self.model = model
+        self.models: Mapping[str, str] = {model: ""}
+        self._why = str(why)
+
+    async def answer(self, request: InferenceRequested, priority: int) -> Answer:  # noqa: ARG002 - as of any version
+        raise ConfigError(self._why)
+
+
 class Versions:
-    """Versions of one model, newest first; a request is answered by the one it names."""
+    """Versions of one model, newest first; a request is answered by the one it names. serves: what any of them does."""
 
     def __init__(self, *tasks: Task) -> None:
         self.model = tasks[0].model
         self.models: Mapping[str, str] = {model: digest for task in tasks for model, digest in task.models.items()}
-        self.serves = tasks[0].serves
+        self.serves = tuple(dict.fromkeys(name for task in tasks for name in task.serves))
         self._by_model = {task.model: task for task in tasks}
 
     async def answer(self, request: InferenceRequested, priority: int) -> Answer:
@@ -163,9 +181,24 @@ def encoder(engines: Shelf, name: str) -> Task:
 
 
 def each_version(engines: Shelf, name: str, task: Callable[[Engine, str], Task]) -> Task:
-    """A model's task in every version that ships, each on its own weights. task: of an engine and name@version."""
-    served = [f"{name}@{version}" for version in reversed(model_files.versions(name))]
-    return Versions(*(task(engines.of(each), each) for each in served))
+    """A model's task in every version that ships, each on its own weights. task: of an engine and name@version.
+
+    One whose files cannot be read stands in the way of nobody but who asks it. Raises ConfigError, OSError: there is no
+    other one.
+    """
+    found: list[Task] = []
+    broken: Exception | None = None
+    for each in (f"{name}@{version}" for version in reversed(model_files.versions(name))):
+        own = engines.of(each)
+        try:
+            found.append(task(own, each))
+        except (ConfigError, OSError) as error:
+            log.exception("%s cannot be served: what asks it fails", each)
+            found.append(Unreadable(each, error))
+            broken = error
+    if broken is not None and not any(one.serves for one in found):
+        raise broken
+    return Versions(*found)
 
 
 def refusal(task: Task, request: InferenceRequested) -> str:
@@ -220,6 +253,15 @@ def options(request: InferenceRequested, allowed: set[str]) -> dict[str, Any]:
     if not isinstance(found, dict) or not found.keys() <= allowed:
         raise RequestRefused(f"options must be a JSON object with no other keys than {', '.join(sorted(allowed))}")
     return found
+
+
+def _heads(model: str) -> Mapping[str, classify.Head]:
+    path = heads_of(model)
+    try:
+        ZipFile(path).close()  # numpy would leave a file open that is none
+        return classify.load(path)
+    except Exception as error:  # whatever numpy and zip make of bytes that are no heads
+        raise ConfigError(f"{path} holds no heads: {type(error).__name__}: {error}") from error
 
 
 def heads_of(model: str) -> Path:

@@ -64,13 +64,16 @@ def serving(told: Mapping[str, PromptActivated]) -> dict[str, int]:
     return found | {name: one.version for name, one in told.items()}
 
 
-def served(model: str, told: Mapping[str, ModelActivated]) -> str:
-    """The name@version that answers a prompt of this model, where one is activated; else as the prompt says it.
+def served(model: str, told: Mapping[str, ModelActivated]) -> tuple[str, ...]:
+    """Each name@version that answers a prompt of this model, where one is activated, a canary's last; else as the
+    prompt says it.
 
     told: by name, what was activated last.
     """
     one = told.get(model)
-    return model if one is None or one.version == RETIRED else f"{model}@{one.version}"
+    if one is None or one.version == RETIRED:
+        return (model,)
+    return tuple(f"{model}@{version}" for version in (one.version, one.canary_version) if version)
 
 
 def model_of(name: str) -> str:

@@ -17,12 +17,14 @@ from typing import Any
 from aios.infra import pods
 from aios.infra.local.system import ALONE, POOLS, SERVERS
 from aios.infra.pods import HOME
+from aios.infra.pool_manifests import LOAD_S_MAX
 from aios.streams import installed, topology
 
 PREPARE = "prepare"  # the job's name
 HTTP_PORT = 8080
 LOOPBACK_PORTS = {"gateway": HTTP_PORT, "operations": 8082}  # in compose; the registry has the one between
 START_S_MAX = 3600  # to be ready: a state, or all that Valkey held, is read again; who is ended in it begins anew
+GPU_PERCENT = 90  # of the one GPU in compose, for all engines: what each process takes beside vLLM's share is not in it
 LEAVING_S = 5  # a server answers on, until every proxy knows that its pod leaves
 REPLICAS = 2
 FOLDERS = "/var/lib/aios"  # documents and published lists: whoever hands them in and whoever reads them share it
@@ -49,8 +51,8 @@ COMPOSE_HEAD = """\
 # Every stage as a container, beside the broker, registry and Redis of compose.yaml: made by
 # `aios topology --format compose`, compared by a test.
 #   docker compose -f infra/compose.yaml -f infra/compose.stages.yaml up -d --build
-# The pools need a GPU and NVIDIA's container toolkit: --profile gpu. A first tenant, and who operates: with
-# `exec gateway aios tenant add NAME` and `exec gateway aios principal add NAME --role ROLE`; then
+# The pools need a GPU, which they share, and NVIDIA's container toolkit: --profile gpu. A first tenant, and who
+# operates: with `exec gateway aios tenant add NAME` and `exec gateway aios principal add NAME --role ROLE`; then
 #   GATEWAY=http://127.0.0.1:8080 OPERATIONS=http://127.0.0.1:8082 AIOS_TOKEN=… .venv/bin/aios dlq groups
 # There is no calendar server here: meetings wait until AIOS_CONNECTORS__OPTIONS of `connectors` names one,
 # {"calendars": {"url": "https://…", "directory": "/opt/aios/infra/demo/data/people.yaml"}}, and
@@ -198,11 +200,12 @@ def _labels(process: str) -> dict[str, str]:
 
 def _service(process: str) -> dict[str, Any]:
     devices = _devices(process)
+    own = {**_own(process), **(_engine() if devices else {})}
     image, file = (pods.GPU_IMAGE, "inference-gpu") if devices else (pods.IMAGE, "pipeline")
     service: dict[str, Any] = {
         "image": image,
         "build": {"context": "..", "dockerfile": f"infra/containers/{file}.Containerfile"},
-        "environment": {**ADDRESSES, **({} if process == PREPARE else {"AIOS_HOME": HOME, **_own(process)})},
+        "environment": {**ADDRESSES, **({} if process == PREPARE else {"AIOS_HOME": HOME, **own})},
         "restart": "on-failure" if process == PREPARE else "unless-stopped",
     }
     if process == PREPARE:
@@ -224,6 +227,15 @@ def _service(process: str) -> dict[str, Any]:
         service["ipc"] = "host"
         service["profiles"] = ["gpu"]
     return service
+
+
+def _engine() -> dict[str, str]:
+    """Of a process that computes on a GPU. Docker gives each the same one, so that all engines share it."""
+    engines = sum(_devices(process) > 0 for process in POOLS)
+    return {
+        "AIOS_INFERENCE__GPU_MEMORY_SHARE": f"{GPU_PERCENT // engines / 100:g}",
+        "AIOS_INFERENCE__LOAD_S_MAX": str(LOAD_S_MAX),
+    }
 
 
 def _devices(process: str) -> int:

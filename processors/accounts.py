@@ -6,7 +6,9 @@ touch it, the log's time. Out: the same, changed, and an answer. Guaranteed, und
 - reserved + spent of an account never grows beyond its hard limit (a limit that is lowered below stops all growth);
 - what a case uses inside its reservation is always paid; what it uses beyond, or without one, is paid while the limit
   has room, and else booked as `over`: told, not charged;
-- the same settlement of an open reservation counts once; one of a reservation that ended is never charged;
+- the same settlement of an open reservation counts once, and so does one that no open reservation holds, within the
+  UNHELD_MAX last ones of its account: the retry stage may return a line twice; one of a reservation that ended is
+  never charged, though what was paid inside it is told as `over` if it comes again;
 - a reservation ends once, closed or expired, and what is left of it returns.
 
 A window's beginning sets spent to 0 and keeps what is reserved: it will be spent in the window that settles it. Two
@@ -36,8 +38,9 @@ from aios.streams.durations import DAY_MS, HOUR_MS
 GRANTED, CHEAPER, DEFERRED, DENIED = "granted", "cheaper", "deferred", "denied"
 CLOSED, EXPIRED, WASTED = "closed", "expired", "wasted"  # kinds of settlements beside inference and person
 
-SETTLED_CHARS = 16  # of a settlement's id, to know it again within its reservation
+SETTLED_CHARS = 16  # of a settlement's id, to know it again within its reservation or account
 SETTLED_MAX = 256  # of one reservation; more than that of one case is a workflow nobody wrote
+UNHELD_MAX = 128  # of one account, the last ones outside its reservations: a repeat comes seconds or minutes later
 RETURN_MS = 30_000  # a case that waits asks again after this while its room is reserved by others, and not spent
 
 Accounts = Mapping[str, AccountRemembered]
@@ -130,18 +133,30 @@ def settle(
     """Book what was used, or the end of a reservation. held: the reservation it names, if it is open."""
     names = {*limits, *(held.budgets if held is not None else ())}
     standing = {name: current(accounts.get(name), limits.get(name), now_ms) for name in sorted(names)}
+    if event.kind in (CLOSED, EXPIRED):
+        return _end(held, standing)
+    if event.kind == WASTED or held is None:
+        standing = _new_to(standing, event)
     if event.kind == WASTED:
         changed = {
             name: replace(account, wasted_micro=account.wasted_micro + event.cost_micro)
             for name, account in standing.items()
         }
         return Booked(held, changed)
-    if event.kind in (CLOSED, EXPIRED):
-        return _end(held, standing)
     if held is None and event.reservation_id:  # it ended before: nothing of it is charged any more
         over = {name: replace(one, over_micro=one.over_micro + event.cost_micro) for name, one in standing.items()}
         return Booked(None, over)
     return _charge(event, held, standing, limits)
+
+
+def _new_to(standing: Accounts, event: UsageSettled) -> dict[str, AccountRemembered]:
+    """The accounts that have not booked this line, which know it from now on. One that costs nothing needs no room."""
+    short = event.settlement_id[:SETTLED_CHARS]
+    return {
+        name: replace(one, settled=(*one.settled, short)[-UNHELD_MAX:]) if event.cost_micro else one
+        for name, one in standing.items()
+        if short not in one.settled
+    }
 
 
 def _charge(event: UsageSettled, held: ReservationRemembered | None, standing: Accounts, limits: Limits) -> Booked:

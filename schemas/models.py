@@ -714,6 +714,7 @@ class AccountRemembered(Event):
     over_micro: int
     denied: int
     soft_reached: bool
+    settled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

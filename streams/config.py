@@ -161,6 +161,10 @@ class InferenceSettings(Section):
     for drills: no model at all, and every answer says so; empty: as each pool's file says. url, api_key: of the server
     of those pools whose file names none. context_tokens to sequences_max: of those pools whose file does not say it
     (`engine_options`).
+
+    gpu_memory_share: of each GPU that an engine computes on, weights and KV cache together. The engines of one GPU,
+    those of canaries among them, may have 0.9 of it in all: two fit as it stands, both shipped ones of `aios up`, or a
+    pool's and its canary's; a third needs 0.3, and one that stays alone may have 0.9.
     """
 
     engine: Literal["", "vllm", "openai", "echo"] = ""
@@ -172,7 +176,7 @@ class InferenceSettings(Section):
     answers_kept_max: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000  # in Valkey, of all pools together
     context_tokens: ContextTokens | None = None  # None: 1024 where a model writes, 256 where it encodes
     kv_cache_mib: CacheMib = 256  # on a CPU
-    gpu_memory_share: MemoryShare = 0.9  # of each GPU, weights and KV cache together
+    gpu_memory_share: MemoryShare = 0.45
     tensor_parallel: Devices = 1  # devices that share one model
     engine_mode: EngineMode = "in_process"  # inference_workers/engines/engine_arguments.py
     eager: bool | None = None  # None: no compiling on a CPU (a minute of start-up), CUDA graphs on a GPU

@@ -83,6 +83,11 @@ def share(seconds: float, usages: Collection[Usage]) -> None:
         usage.engine_us += seconds * 1_000_000 / len(usages)
 
 
+def kept_free(seats: int, lanes: Collection[object]) -> int:
+    """Seats beside a full batch of bulk work, for those who wait; none where one lane is served. seats: of it."""
+    return -(-seats // FREE_SHARE) if len(lanes) > 1 else 0
+
+
 def is_bulk(priority: int) -> bool:
     return priority >= BULK_PRIORITY - PRIORITY_MAX
 

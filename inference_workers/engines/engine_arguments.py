@@ -33,6 +33,9 @@ NO_MEMORY = re.compile(
     r"out of memory|can(no|')t allocate memory|Free memory on device|Available memory on node|bad_alloc", re.I
 )
 TOO_LONG = re.compile(r"max_model_len \(\d+\) is greater than the derived")
+NOT_SPLIT = re.compile(
+    r"attention heads \(\d+\) must be divisible by tensor parallel size|larger than the number of available GPUs", re.I
+)
 FIRST = "(what the pool's file says in `engine_options` goes first)"
 
 
@@ -71,8 +74,15 @@ def here(model: Path, *, embeds: bool, settings: InferenceSettings) -> dict[str,
     import torch
 
     gpu = torch.cuda.is_available()
-    dtype = "bfloat16" if gpu else cpu_dtype(PROCESSOR.read_text(encoding="ascii", errors="replace"))
+    dtype = gpu_dtype() if gpu else cpu_dtype(PROCESSOR.read_text(encoding="ascii", errors="replace"))
     return arguments(model, embeds=embeds, settings=settings, gpu=gpu, dtype=dtype)
+
+
+def gpu_dtype() -> str:
+    """bfloat16 where the GPU computes in it, from compute capability 8.0 on; vLLM refuses what is emulated."""
+    import torch
+
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def cpu_dtype(flags: str) -> str:
@@ -111,6 +121,11 @@ def setting_to_change(error: Exception, model: Path, settings: InferenceSettings
         return ConfigError(
             f"{model.name} reads fewer tokens at once than it is asked to: set inference.context_tokens lower {FIRST}. "
             f"{said}"
+        )
+    if NOT_SPLIT.search(said):
+        return ConfigError(
+            f"{model.name} cannot be split over inference.tensor_parallel={settings.tensor_parallel} devices: set it "
+            f"to a divisor of the model's attention heads, and to no more than there are devices {FIRST}. {said}"
         )
     if KV_TOO_SMALL.search(said):
         return ConfigError(

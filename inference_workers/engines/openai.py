@@ -15,7 +15,8 @@ such servers abort. Each lane has as many connections as its pool may have reque
 that whoever waits never waits here for bulk work; waiting for one is no sign that the server is away. The version names
 the server, since another one answers otherwise.
 Not done: priorities within the server (the API has none), the server's own version and the engine time of a request (it
-tells neither: prices by the engine second charge nothing here), what an answer cost that never came (cancelled, or cut
+tells neither: prices by the engine second charge nothing here), times of tokens (answers are not streamed: to the first
+one, and between two, only the engine vllm tells), what an answer cost that never came (cancelled, or cut
 off by a server that goes away: it may be billed, and nobody says so).
 """
 

@@ -78,7 +78,7 @@ class Core:
         self._context = engine_arguments.context_tokens(order.settings, embeds=order.runner is Runner.EMBED)
         # With both lanes here, some seats more than a full batch of bulk work, for those who wait.
         seats = order.overrides.get("max_num_seqs", order.settings.sequences_max)
-        self._kept_free = -(-seats // batch.FREE_SHARE) if len(order.settings.lanes) > 1 else 0
+        self._kept_free = batch.kept_free(seats, order.settings.lanes)
         self._line: Line[Ask] = Line(seats + self._kept_free, self._kept_free, order.overtaken_max)
         self._in_line: dict[int, Ask] = {}
         self._seated: dict[str, _Seated] = {}

@@ -2,11 +2,13 @@
 # `aios bench inference` on a machine with an NVIDIA GPU: the same run and the same tables, once with vLLM's
 # core in the engine's process and once in one of its own, so that `inference.engine_mode` is chosen by measure.
 #
-#   infra/bench/gpu.sh [--rounds 3] [--size 4] …     options of `aios bench inference`
+#   infra/bench/gpu.sh [--rounds 3] [--size 8] …     options of `aios bench inference`
 #
 # Leaves infra/bench/results/inference-gpu-<mode>.json and .svg. Needs Python 3.11, Java 17, Maven and the driver; the
 # environments are made by infra/setup.py, which takes vLLM for GPUs where it finds a driver.
-# TENSOR_PARALLEL=2 puts each model on two devices.
+# TENSOR_PARALLEL=3 puts each model on three devices: it divides the attention heads of both (9 and 12), and vLLM
+# refuses what does not. `engine_options: {tensor_parallel: …}` in the files of one process's pools is for its model
+# alone.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -15,6 +17,8 @@ nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader ||
 "$(command -v python3.11 || command -v python3)" infra/setup.py
 
 # A batch of 32 is the knee of two CPU cores; a GPU has room for hundreds, and whoever leaves must find the next waiting.
+# With --size 8 there are twice as many requests as seats. Of those that write, the pool has some 100 in flight all the
+# same: `tokens_in_flight_max` of its file (32768) binds before IN_FLIGHT_MAX does, and is raised in that file alone.
 export PYTHONSAFEPATH=1
 export AIOS_INFERENCE__SEQUENCES_MAX="${SEQUENCES_MAX:-256}"
 export AIOS_INFERENCE__IN_FLIGHT_MAX="${IN_FLIGHT_MAX:-$((2 * AIOS_INFERENCE__SEQUENCES_MAX))}"
@@ -24,7 +28,7 @@ export AIOS_INFERENCE__LOAD_S_MAX="${LOAD_S_MAX:-600}"
 
 for mode in in_process subprocess; do
   echo "── inference.engine_mode: $mode"
-  AIOS_INFERENCE__ENGINE_MODE=$mode .venv/bin/aios bench inference --keep --name "inference-gpu-$mode" "$@"
+  AIOS_INFERENCE__ENGINE_MODE=$mode .venv/bin/aios bench inference --keep --name "inference-gpu-$mode" --size 8 "$@"
 done
 
 .venv/bin/python - <<'PYTHON'

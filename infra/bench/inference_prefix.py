@@ -31,6 +31,7 @@ from aios.streams import config
 BEGINNINGS = 12
 SEATS = 4
 ROOM_TOKENS = 2048  # of the KV cache: of twelve beginnings of some 230 tokens about half, beside those at work
+ROOM = {"max_num_seqs": SEATS, "block_size": BLOCK_TOKENS, "num_gpu_blocks_override": ROOM_TOKENS // BLOCK_TOKENS}
 TOKENS_MAX = 4  # of an answer: what is measured is reading
 WAYS: Mapping[str, int] = {"as they come": 0, "alike together": batch.OVERTAKEN_MAX}
 RULES = "The bank answers within ten days, never asks for a password, and says which office decides. " * 12
@@ -83,10 +84,9 @@ def _cpu_s(process: psutil.Process) -> float:
 async def run(rounds: int, each: int) -> dict[str, Any]:
     served, told = SERVED["generate"], Told()
     settings = served.told(config.load().inference)
-    own = {"max_num_seqs": SEATS, "num_gpu_blocks_override": ROOM_TOKENS // BLOCK_TOKENS}
     weights = convert.folder(served.pool.weights)
     engines = {
-        way: VllmEngine(weights, served.kind.runner, settings, told, overtaken_max=overtaken_max, **own)
+        way: VllmEngine(weights, served.kind.runner, settings, told, overtaken_max=overtaken_max, **ROOM)
         for way, overtaken_max in WAYS.items()
     }
     found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +16,14 @@ import click
 import psutil
 
 RESULTS = Path(__file__).parent / "results"
+INFERENCE = "AIOS_INFERENCE__"
+NAMES = tuple(f"{INFERENCE}{name}" for name in ("URL", "API_KEY", "TENANT_WEIGHTS"))  # of servers, secrets, tenants
+ASKED = ("name", "memory.total", "driver_version")  # of each GPU
+ASK_S_MAX = 30.0  # a driver that nobody has used yet takes its time
 
 
 def describe() -> dict[str, Any]:
-    """Cores, memory, system; no names."""
+    """Cores, memory, system, and GPUs where there are any; no names."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -29,9 +35,31 @@ def describe() -> dict[str, Any]:
     return {
         "cpu": model,
         "cores": psutil.cpu_count(),
+        **({"gpus": found} if (found := gpus()) else {}),
         "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
+    }
+
+
+def gpus() -> Sequence[str]:
+    """Each with its memory and driver, as NVIDIA's own tool reads them: NVML's binding is in the workers' environment
+    alone.
+    """
+    try:
+        asked = ["nvidia-smi", f"--query-gpu={','.join(ASKED)}", "--format=csv,noheader"]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=ASK_S_MAX, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def environment() -> dict[str, str]:
+    """What of it concerns the engines, by name; no names of servers or tenants, no key."""
+    return {
+        name.upper(): value
+        for name, value in sorted(os.environ.items())
+        if name.upper().startswith(INFERENCE) and not name.upper().startswith(NAMES)
     }
 
 
@@ -44,7 +72,8 @@ def keep_in(folder: Path, name: str, command: str, figures: Mapping[str, Any]) -
     """The same, for figures of another kind."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.json"
-    measured = {"command": command, "at": f"{datetime.now(UTC):%Y-%m-%d}", "machine": describe(), **figures}
+    ran = {"command": command, "at": f"{datetime.now(UTC):%Y-%m-%d}", "machine": describe()}
+    measured = {**ran, **({"environment": told} if (told := environment()) else {}), **figures}
     path.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
     click.echo(f"kept in {path}", err=True)
 

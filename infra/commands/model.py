@@ -4,7 +4,8 @@ In: cards and data (streams/model_files.py), the workers' environment for what c
 serves. Out: heads and figures beside the model's card; a card as people read it; model.activated.v1 under the name of
 the principal whose token was given. `train` fits heads on a version's own labels, or on what ships, and sees no text of
 the demo; `evaluate` judges a version, at the thresholds of the shipped workflow, on splits that training did not see. A
-version that has served is never changed: `train` refuses one that has figures, unless told that it is not out yet.
+version that has served is never changed: `train` refuses one that has figures, unless told that it is not out yet, and
+one of which the running system knows that it serves or was activated.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,13 @@ from aios.infra.output import FAILED, NOT_FOUND, USAGE, fail
 from aios.infra.running import found_running
 from aios.processors.language import workflow_files
 from aios.schemas.models import ModelActivated, PromptActivated
+from aios.sinks import audit_chain
+from aios.sinks.audit import chain_folder
 from aios.streams import activations, model_files
 from aios.streams.activations import PERMILLE, RETIRED, Limits
 from aios.streams.errors import ConfigError
 from aios.streams.principals import Role
+from aios.streams.topics import MODEL_ACTIVATED
 
 ROOT = Path(__file__).parents[2]
 WORKERS_PYTHON = ROOT / ".venv-inference" / "bin" / "python"
@@ -138,6 +142,8 @@ def _known(name: str) -> model_files.Card:
 def train(name: str, again: bool) -> None:
     """Train the heads of NAME. On its labels, data/HEAD/labels.csv, or on what ships of the encoder that ships.
 
+    --again is refused for a version of which the system that runs here knows that it serves or was activated.
+
     The weights stay as they are. The first time may take minutes: every text is embedded by the engine that serves. The
     same embeddings give the same heads. The encoder that ships is tuned by
     `python -m aios.inference_workers.training.tune`.
@@ -149,6 +155,8 @@ def train(name: str, again: bool) -> None:
         )
     if model_files.metrics(name) and not again:
         fail(f"{name} has figures, so somebody may have decided with it: make the next version ({NEW}), or say --again")
+    if again and (how := _has_served(name)):
+        fail(f"{name} {how}, and a version that has served is never changed: make the next version ({NEW})")
     _show(_run("train", name))
 
 
@@ -212,6 +220,30 @@ def policy() -> dict[str, dict[str, float]]:
     """The shipped workflow's thresholds, by head."""
     channels = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["policy"]
     return {one["head"]: {name: one[name] for name in THRESHOLDS} for one in channels.values() if "head" in one}
+
+
+def _has_served(name: str) -> str:
+    """In words; empty: it has not, as far as the system that runs here knows, or none runs."""
+    if found_running() is None:
+        return ""
+    stem, _, version = name.partition("@")
+    with connected() as (settings, codec):
+        told = activations.read(settings.kafka, codec).get(stem)
+    if told is None and int(version) in model_files.versions(stem)[-1:]:
+        return "serves every case, as the newest"
+    if told is not None and int(version) in {told.version, told.canary_version}:
+        return "serves cases"
+    return "was activated" if int(version) in _activated(settings.home, stem) else ""
+
+
+def _activated(home: Path, stem: str) -> Iterator[int]:
+    """The versions of a model, for all cases or as a canary, as the audit chain of this home has them."""
+    case = f"{MODEL_ACTIVATED.key}:{stem}"
+    for line in audit_chain.of_case(chain_folder(home), case):
+        event = line.record["event"]
+        if event["case_id"] == case and event["transition"] == "model_activated":
+            detail = json.loads(event["detail"])
+            yield from (detail["version"], detail["canary_version"])
 
 
 def _run(verb: str, name: str) -> dict[str, Any]:

@@ -179,19 +179,14 @@ def test(
 def activate(*, reference: str, again: bool, engine: str, why: str, token_file: Path | None, as_json: bool) -> None:
     """Let a version serve every case that comes to it from now on. Refused below the thresholds of its evaluation set.
 
-    The version of its model that serves answers it. A model that it is also for has to pass as well, each for itself.
-    The result is kept beside its file: plan and workers, which read both, answer nobody with another text. A case that
-    has begun with another version ends with it. Audited under the name that the token belongs to.
+    The version of its model that serves answers it, and a canary's for itself; so do those of each model that it is
+    also for, and all have to pass. The result is kept beside its file: plan and workers, which read both, answer nobody
+    with another text. A case that has begun with another version ends with it. Audited under the name that the token
+    belongs to.
     """
     chosen = _known(reference)
-    with connected() as (settings, codec):
-        told = activations.read(settings.kafka, codec)
-    models = [evaluating.served(model, told) for model in chosen.models]
-    tried = (_passed(chosen, model, again=again, engine=engine, as_json=as_json) for model in models)
-    own, *others = tried
-    for each in others:
-        _keep_new(each)
-    _activate(chosen.name, chosen.version, own, why=why, token_file=token_file, as_json=as_json)
+    found = _passed_by_all(chosen, again=again, engine=engine, as_json=as_json)
+    _activate(chosen.name, chosen.version, found, why=why, token_file=token_file, as_json=as_json)
 
 
 @group.command()
@@ -211,11 +206,16 @@ def history(name: str, as_json: bool) -> None:
 
 @group.command()
 @click.argument("name")
+@_engine
 @WHY
 @client.token_file
 @_json
-def rollback(name: str, why: str, token_file: Path | None, as_json: bool) -> None:
-    """Let that version of NAME serve again that served before."""
+def rollback(*, name: str, engine: str, why: str, token_file: Path | None, as_json: bool) -> None:
+    """Let that version of NAME serve again that served before. Refused below the thresholds, as by `activate`.
+
+    The evaluation that it had then is as good as one that is kept: of the same evaluation set, and of the version of
+    its model that serves now. Else it is evaluated first.
+    """
     with connected() as (settings, codec):
         now = activations.read_prompts(settings.kafka, codec).get(name)
     if now is None:
@@ -224,10 +224,11 @@ def rollback(name: str, why: str, token_file: Path | None, as_json: bool) -> Non
     chosen = _known(before.prompt)
     if chosen.digest != before.prompt_digest:
         fail(f"{before.prompt} was changed since it served; `aios prompt activate` evaluates it as it is now")
+    found = _passed_by_all(chosen, before, again=False, engine=engine, as_json=as_json)
     _activate(
         name,
         chosen.version,
-        before,
+        found,
         why=why or f"back from {name}@{now.version}",
         token_file=token_file,
         as_json=as_json,
@@ -237,9 +238,24 @@ def rollback(name: str, why: str, token_file: Path | None, as_json: bool) -> Non
 # ── evaluations ──
 
 
-def _passed(chosen: Prompt, model: str, *, again: bool, engine: str, as_json: bool) -> Recorded:
-    """What a model of the prompt makes of it: as kept, or tried now. Exits where that is too little."""
-    found = None if again else _recorded(chosen, model)
+def _passed_by_all(
+    chosen: Prompt, then: Recorded | None = None, *, again: bool, engine: str, as_json: bool
+) -> Recorded:
+    """What its own model makes of it, in the version that serves; kept, like each other model's. Exits where one of
+    them, or a canary's version, makes too little of it. then: as good as a kept one.
+    """
+    with connected() as (settings, codec):
+        told = activations.read(settings.kafka, codec)
+    models = [version for model in chosen.models for version in evaluating.served(model, told)]
+    found = [_passed(chosen, model, then, again=again, engine=engine, as_json=as_json) for model in models]
+    for each in found:
+        _keep_new(each)  # of a model, the version that serves comes before its canary's
+    return found[0]
+
+
+def _passed(chosen: Prompt, model: str, then: Recorded | None, *, again: bool, engine: str, as_json: bool) -> Recorded:
+    """What a model of the prompt makes of it: as kept, as of then, or tried now. Exits where that is too little."""
+    found = None if again else _recorded(chosen, model, then)
     if found is None:
         found, judged = evaluating.evaluate(chosen, model=model, engine=engine)
         if not found.passed and not as_json:
@@ -250,15 +266,17 @@ def _passed(chosen: Prompt, model: str, *, again: bool, engine: str, as_json: bo
     return found
 
 
-def _recorded(chosen: Prompt, model: str) -> Recorded | None:
-    """The kept result, if it is of this very file and set, and of the version that is asked for."""
+def _recorded(chosen: Prompt, model: str, then: Recorded | None) -> Recorded | None:
+    """The kept result, or that of then, if it is of this very file and set, and of the version that is asked for."""
     try:
-        found = prompt_files.evaluated(chosen.reference, model)
-        if found is None or found.set_digest != evaluation.load(chosen.name).digest:
+        kept = prompt_files.evaluated(chosen.reference, model)
+        if kept is None and then is None:
             return None
-        return found if "@" not in model or found.model == model else None
+        digest = evaluation.load(chosen.name).digest
     except ConfigError as error:
         fail(str(error))
+    of_set = [one for one in (kept, then) if one is not None and one.set_digest == digest]
+    return next((one for one in of_set if model in {one.model, one.model.partition("@")[0]}), None)
 
 
 def _keep(found: Recorded) -> None:
@@ -305,7 +323,6 @@ def _short(text: str) -> str:
 
 
 def _activate(name: str, version: int, found: Recorded, *, why: str, token_file: Path | None, as_json: bool) -> None:
-    _keep_new(found)
     with connected() as (settings, codec):
         by = acting(settings, codec, token_file, Role.OPERATOR)
         said = activations.write_prompt(settings.kafka, codec, name, version, evaluation=found, by=by, reason=why)

@@ -2,10 +2,11 @@
 
 Enters: the newest decided cases of the running system. Leaves: each decision that would change, whose it is, what the
 answers cost then and would cost; exit code 1 where the gate is not passed. Guaranteed: nothing is written anywhere; a
-case that cannot be repeated from its records is counted as that, and not as unchanged; a decision that would change is
-held against what is tried only where the version that answered then, asked again now, does not come to the same. So
-the same version against its own history changes nothing, whatever answered then (another engine, a drill's echo, a
-prompt's file before it was edited): what it does not repeat is shown as unsteady.
+case that cannot be repeated from its records is counted as that, and not as unchanged; one that can, and whose records
+do not tell what it comes to with what is tried, changes to UNKNOWN; a decision that would change is held against what
+is tried only where the version that answered then, asked again now, does not come to the same. So the same version
+against its own history changes nothing, whatever answered then (another engine, a drill's echo, a prompt's file before
+it was edited): what it does not repeat is shown as unsteady.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from aios.streams.wall_clock import wall_ms
 
 ROUNDS_MAX = 10  # of asking models; each leads a case at least one step on
 SHOWN_CHARS_MAX = 140  # of a text in a table
+UNKNOWN = "not_known"
 
 Answers = dict[tuple[str, str, str], InferenceCompleted]
 
@@ -79,7 +81,7 @@ class Compared:
 
     @property
     def text_changes(self) -> bool:
-        return self.before.summary != self.after.summary
+        return self.after.decided_by != UNKNOWN and self.before.summary != self.after.summary
 
 
 def tried(reference: str, model: str) -> Tried:
@@ -116,8 +118,8 @@ def run(tried: Tried, cases_max: int, gate: Gate, *, engine: str, as_json: bool)
 def compare(
     cases: Sequence[Recorded], tried: Tried, engine: str, workflows: Workflows | None = None
 ) -> tuple[list[Compared], dict[str, int]]:
-    """Those that can be repeated, and the others by why not. workflows: every version that cases began with; the
-    shipped ones, where nothing is deployed. Models are asked in rounds. Or an exit.
+    """Those that can be repeated as they were, and the others by why not. workflows: every version that cases began
+    with; the shipped ones, where nothing is deployed. Models are asked in rounds. Or an exit.
     """
     workflows = workflows if workflows is not None else workflow_files.shipped()
     left_out: dict[str, int] = {}
@@ -130,19 +132,15 @@ def compare(
             left_out[found.why] = left_out.get(found.why, 0) + 1
     repeated = [one for one in cases if one.admitted.case_id in before]
     results, given = _decided([(one, tried) for one in repeated], workflows, engine)
-    compared = []
-    for one, after in zip(repeated, results, strict=True):
-        if isinstance(after, Decision):
-            compared.append(_compared(one, before[one.admitted.case_id], after, given))
-        else:
-            why = after.why if isinstance(after, Unrepeatable) else "it asks models without end"
-            left_out[why] = left_out.get(why, 0) + 1
+    compared = [
+        _compared(one, before[one.admitted.case_id], after, given) for one, after in zip(repeated, results, strict=True)
+    ]
     return _held_against(compared, tried, workflows, engine), left_out
 
 
 def _decided(
     cases: Sequence[tuple[Recorded, Tried]], workflows: Workflows, engine: str
-) -> tuple[list[again.Result], Answers]:
+) -> tuple[list[Decision], Answers]:
     """What each comes to with what is tried on it, and the answers that were asked for that. In rounds."""
     given: Answers = {}
     for _ in range(ROUNDS_MAX):
@@ -151,7 +149,15 @@ def _decided(
         if not needs:
             break
         given |= _asked(needs, engine)
-    return results, given
+    return [_come_to(result) for result in results], given
+
+
+def _come_to(result: again.Result) -> Decision:
+    """UNKNOWN, and why, where the records do not lead to a decision."""
+    if isinstance(result, Decision):
+        return result
+    why = result.why if isinstance(result, Unrepeatable) else "it asks models without end"
+    return Decision(outcome=UNKNOWN, label="", decided_by=UNKNOWN, reasons=(why,))
 
 
 def _held_against(compared: Sequence[Compared], tried: Tried, workflows: Workflows, engine: str) -> list[Compared]:
@@ -170,9 +176,8 @@ def _held_against(compared: Sequence[Compared], tried: Tried, workflows: Workflo
             asked[case_id] = one.case, then
     results, given = _decided(list(asked.values()), workflows, engine)
     for case_id, result in zip(asked, results, strict=True):
-        if isinstance(result, Decision):
-            failed = _failed(answer for (of, *_), answer in given.items() if of == case_id)
-            held[case_id] = replace(held[case_id], again=result, failed_before=failed)
+        failed = _failed(answer for (of, *_), answer in given.items() if of == case_id)
+        held[case_id] = replace(held[case_id], again=result, failed_before=failed)
     return list(held.values())
 
 
@@ -245,14 +250,15 @@ def report(compared: Sequence[Compared], left_out: Mapping[str, int], gone: int,
     changed = [one for one in compared if one.changes]
     failed_more = sum(one.failed_after for one in compared) - sum(one.failed_before for one in compared)
     shares = {"changed": len(changed) / len(compared), "failed_more": failed_more / len(compared)}
-    to_person = sum(one.after.decided_by == again.PERSON for one in changed)
+    to = [one.after.decided_by for one in changed]
     return {
         "passed": shares["changed"] <= gate.changed_max and shares["failed_more"] <= gate.failed_more_max,
         "cases": len(compared),
         "changed": len(changed),
         "changed_share": shares["changed"],
         "changed_max": gate.changed_max,
-        "to_a_person": to_person,
+        "to_a_person": to.count(again.PERSON),
+        "to_not_known": to.count(UNKNOWN),
         "unsteady": [_unsteady(one) for one in compared if one.unsteady],
         "texts_changed": sum(one.text_changes for one in compared),
         "failed_more_share": shares["failed_more"],
@@ -282,6 +288,8 @@ def _unsteady(one: Compared) -> dict[str, Any]:
 
 
 def _said(decision: Decision) -> str:
+    if decision.decided_by == UNKNOWN:
+        return UNKNOWN
     return f"{decision.outcome} {decision.label} by {decision.decided_by}".strip()
 
 
@@ -307,7 +315,8 @@ def _show(said: Mapping[str, Any]) -> None:
         output.text(f"\n{each['case_id']}\n  then: {_short(each['before'])}\n  now:  {_short(each['after'])}")
     click.echo(
         f"\n{said['changed']} of {said['cases']} decisions would change ({said['changed_share']:.1%}, the gate allows "
-        f"{said['changed_max']:.1%}), {said['to_a_person']} of them to a person; {said['texts_changed']} texts differ; "
+        f"{said['changed_max']:.1%}), {said['to_a_person']} of them to a person, {said['to_not_known']} to what "
+        f"their records do not tell; {said['texts_changed']} texts differ; "
         f"{said['failed_more_share']:+.1%} answers fail (the gate allows {said['failed_more_max']:+.1%})"
     )
     if said["unsteady"]:

@@ -285,7 +285,9 @@ def _on_version(state: CaseRemembered, event: CaseTold, around: Around) -> CaseR
         if type(to) is not int:
             return "no_version_named"
         before = around.workflows.at(state.workflow, state.workflow_version)
-        return migrating.migrated(state, before, around.workflows.at(state.workflow, to))
+        after = around.workflows.at(state.workflow, to)
+        limited = around.cause.funds.limited(state.tenant, state.workflow)
+        return migrating.migrated(state, before, after, limited=limited)
     except (ValueError, TypeError, KeyError):
         return "no_version_named"
     except ConfigError as error:

@@ -1,11 +1,14 @@
 """Whether a tenant's limit can hold what cases of a workflow cost. Pure.
 
 In: workflows, pools, what an operator wants to declare. Out: sentences that say why it would bind nothing; none: it
-holds. Guaranteed where none is said: a case of it reserves its most before its first call (spending.py), and is asked
-of cheaper pools where the limit's policy says so and that is a way for it.
+holds. Guaranteed where none is said: a case of it reserves its most before its first call (spending.py), every pool
+that it may come to has a price that says before a call what it may cost, and it is asked of cheaper pools where the
+limit's policy says so and that is a way for it.
 
-Rejected: a most that is made up where the file has none (its price would be that of the longest way through all steps,
-so that a few cases took a whole limit; and nobody has said where a case goes that is denied).
+Rejected: the engine's time up to the deadline as what a call may cost (it is hours long where nobody waits: no shipped
+reservation would pay for one call); a most that is made up where the file has none (its price would be that of the
+longest way through all steps, so that a few cases took a whole limit; and nobody has said where a case goes that is
+denied).
 """
 
 from __future__ import annotations
@@ -17,18 +20,37 @@ from aios.processors.cases import spending
 from aios.processors.language.questions import Question
 from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_files import questions
-from aios.streams import pool_files, prompt_files
+from aios.streams import installed, pool_files, prompt_files
 from aios.streams.limits import ALL
 from aios.streams.pool_files import Lane, Pool
 
 BLOCK = "`budget: {per_case_max_micro: …, on_denied: {reason: …, then: STEP}}`"
 
 
-def unheld(workflow: Workflow) -> str:
-    """Why no limit would stop its models; empty: it asks none, or one would."""
-    if workflow.budget is not None or next(questions(workflow), None) is None:
+def unheld(workflow: Workflow, pools: Mapping[str, Pool] | None = None) -> str:
+    """Why no limit would stop its models; empty: it asks none, or one would.
+
+    pools: by name, where they are not those of this deploy.
+    """
+    if next(questions(workflow), None) is None:
         return ""
-    return f"{workflow.reference} asks models and has no {BLOCK} in its file, so that its cases reserve nothing"
+    if workflow.budget is None:
+        return f"{workflow.reference} asks models and has no {BLOCK} in its file, so that its cases reserve nothing"
+    return next(_paid_by_time(workflow, pools or installed.pools()), "")
+
+
+def _paid_by_time(workflow: Workflow, pools: Mapping[str, Pool]) -> Iterator[str]:
+    """Pools that it may come to whose calls cost something, and nothing that is known before."""
+    for name, ask in questions(workflow):
+        written = int(ask.prompt is not None)
+        said = "`per_1000_prompt_tokens` or `per_1000_output_tokens`" if written else "`per_1000_prompt_tokens`"
+        for one in (one for first in _asked(ask, pools) for one in pool_files.chain(pools, first.pool)):
+            known = one.price.of(prompt_tokens=1, output_tokens=written, engine_us=0)
+            if one.price.per_engine_second and not known:
+                yield (
+                    f"{workflow.reference}: step {name} may ask {one.pool}, which is paid by the engine second alone: "
+                    f"what a call may cost is not known before it; set {said} in the `price` of {one.pool}.yaml"
+                )
 
 
 def refused(wanted: str, serving: Mapping[str, Workflow], policy: str, pools: Mapping[str, Pool]) -> list[str]:
@@ -37,7 +59,7 @@ def refused(wanted: str, serving: Mapping[str, Workflow], policy: str, pools: Ma
     serving: by name, the version that new cases take. wanted: one of these, or ALL.
     """
     meant = list(serving.values()) if wanted == ALL else [serving[wanted]]
-    why_not = [why for one in meant if (why := unheld(one))]
+    why_not = [why for one in meant if (why := unheld(one, pools))]
     if wanted != ALL and meant[0].budget is None and not why_not:
         why_not = [f"{meant[0].reference} asks no model and reserves nothing: a limit would stop none of its cases"]
     if policy == CHEAPER and not why_not:
@@ -65,7 +87,7 @@ def _cheaper(pool: Pool, pools: Mapping[str, Pool]) -> bool:
 
 def warnings(workflow: Workflow, pools: Mapping[str, Pool]) -> list[str]:
     """What its file should say, for limits to do what they mean: of one that may run all the same."""
-    if why := unheld(workflow):
+    if why := unheld(workflow, pools):
         return [f"{why}: no limit can be set for it"]
     return list(_too_dear(workflow, pools))
 

@@ -6,12 +6,14 @@ stays in the step where it waits, and its command, timer and answers stay as the
 new version, of the same kind and asking the same, by the same constants. How often it asks may be another: attempts are
 counted on, so that no id is taken twice, as long as connectors look for all that may be sent (claims.py). No way that
 it has walked becomes a circle there, since a second visit would take the ids of the first; no step ahead counts on an
-answer of one that the case is past, and never asked, or asked something else; and a case that must not decide alone
-finds a person to ask there. A case that stays finishes on its version; who wants it otherwise calls it off, and hands
-it in again.
+answer of one that the case is past, and never asked, or asked something else; a case that must not decide alone finds
+a person to ask there; and none that reserved nothing, since its version had no `budget`, goes to one that has, where a
+limit is declared: it would spend there without a bound. A case that stays finishes on its version; who wants it
+otherwise calls it off, and hands it in again.
 
 Rejected: moving a case to another step (an effect would be lost or done twice); moving it while the questions of a
-parallel or map step are out, unless the step is the very same.
+parallel or map step are out, unless the step is the very same; reserving in the middle of a case (the step in which it
+waits would have to end before it is left).
 """
 
 from __future__ import annotations
@@ -42,8 +44,14 @@ ASKED = frozenset(
 """Fields of a step that make its answer another one; the others: whom it asks, how long, and where it leads."""
 
 
-def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRemembered | str:
-    """The case on its new version; a text says why it stays where it is."""
+def migrated(
+    state: CaseRemembered, before: Workflow, after: Workflow, *, limited: bool = False
+) -> CaseRemembered | str:
+    """The case on its new version; a text says why it stays where it is.
+
+    limited: whether a limit is declared for it now. One that began before that, on a version with a `budget`, may go:
+    a limit holds for cases that begin once it is declared.
+    """
     if state.decided_at:
         return "it is decided"
     if after.workflow != before.workflow or after.input != before.input:
@@ -52,6 +60,8 @@ def migrated(state: CaseRemembered, before: Workflow, after: Workflow) -> CaseRe
         return f"it runs on {before.reference} already"
     if state.autonomy not in ("", autonomy.AUTO) and after.autonomy is None:
         return f"it must not decide alone, and {after.reference} names nobody to ask: it has no `autonomy`"
+    if limited and not state.purse and before.budget is None and after.budget is not None:
+        return f"it has reserved nothing, its tenant has a limit, and {after.reference} has a `budget`"
     if circles := sorted(after.circles - before.circles):
         return f"steps lead in a circle in {after.reference} that do not in {before.reference}: {', '.join(circles)}"
     name = step_of(state.step)

@@ -158,14 +158,17 @@ def _visits_max(workflow: Workflow) -> int:
 def most(pool: Pool, text: str, prompt: Prompt | None = None, tokens_max: int | None = None) -> int:
     """What a call may cost, micro: every piece of the text that is read, answered at full length, and asked once more.
 
-    tokens_max: of one answer, where the step asks for fewer than its prompt allows. Not known before are the engine's
-    time, and how the model cuts this text into tokens; of most texts BYTES_PER_TOKEN makes more than there are.
+    tokens_max: of one answer, where the step asks for fewer than its prompt allows. Not known before is how the model
+    cuts this text into tokens; of most texts BYTES_PER_TOKEN makes more than there are. Nor is the engine's time, which
+    the deadline alone bounds: priced whole, six hours of bulk would be more than a hundred shipped reservations. So the
+    least of it counts: where anything is paid, a spent reservation asks no more. limited.py says of a pool that is paid
+    by the second alone that it takes no limit.
     """
     read, written = _tokens_of(text), 0
     if prompt is not None:
         longest = prompt.sampling.tokens_max  # whoever asks for more, or for none, is refused before a token is spent
         read, written = _generated(prompt, text, tokens_max if tokens_max and 0 < tokens_max < longest else longest)
-    return pool.price.of(prompt_tokens=read, output_tokens=written, engine_us=0)
+    return pool.price.of(prompt_tokens=read, output_tokens=written, engine_us=1)
 
 
 def _generated(prompt: Prompt, text: str, tokens_max: int) -> tuple[int, int]:

@@ -66,10 +66,8 @@ class Prints:
         kind, now_ms, offset = self._kind(letter, job), turn.now_ms, letter.place[2]
         turn.send(out)
         if known is None or known.generation != letter.generation:
-            turn.keep(
-                jobs.letter_key(letter.id),
-                kind.remembered(letter.id, offset, now_ms, jobs.returns_before(letter, known)),
-            )
+            remembered = kind.remembered(letter.id, offset, now_ms, jobs.returns_before(letter, known))
+            turn.keep(jobs.letter_key(letter.id), remembered)
         else:
             turn.keep_letter(_remembered(letter, known, job, now_ms))
         after = envelope.sha256(out.value)

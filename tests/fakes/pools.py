@@ -39,6 +39,12 @@ def chained() -> Mapping[str, Pool]:
     )
 
 
+def by_the_second(pools: Mapping[str, Pool], micro: int) -> Mapping[str, Pool]:
+    """These, each paid by its engine's time alone."""
+    price = Price(per_1000_prompt_tokens=0, per_1000_output_tokens=0, per_engine_second=micro)
+    return {name: pool.model_copy(update={"price": price}) for name, pool in pools.items()}
+
+
 def small(pool: Pool) -> Pool:
     """What stands in for this one."""
     halved = Price(**{name: micro // 2 for name, micro in pool.price.model_dump().items()})

@@ -181,6 +181,38 @@ def test_a_request_that_is_repeated_reserves_once_and_is_answered_as_before() ->
     assert tenant.accounts["t/a"].reserved_micro == 60
 
 
+@pytest.mark.parametrize("kind", ["person", "inference", "wasted"])
+@pytest.mark.parametrize("reserved", [False, True])
+def test_a_line_that_no_open_reservation_holds_is_booked_once(kind: str, *, reserved: bool) -> None:
+    """The retry stage died between its return and its offset: the line comes twice, perhaps in the next window; other
+    lines came in between.
+    """
+    tenant = Tenant().declare(limit(1_000, window="hour"), limit(1_000, ALL))
+    line = used("c", 300, kind, reserved=reserved)
+    for event in (line, used("d", 5, "person", reserved=False), line):
+        tenant.feed(event)
+    stands = [(one.spent_micro, one.over_micro, one.wasted_micro) for one in tenant.accounts.values()]
+    assert [sum(one) for one in stands] == [305, 305]
+    tenant.now_ms += HOUR_MS
+    tenant.feed(line)
+    assert tenant.accounts[f"t/{ALL}"].spent_micro == stands[1][0]
+    tenant.feed(used("e", 5, "person", reserved=False))
+    assert tenant.accounts["t/a"].spent_micro == 5
+
+
+def test_an_account_knows_its_last_lines_alone() -> None:
+    """It is remembered with each change: what costs nothing takes no room in it, nor do a reservation's own lines."""
+    tenant = Tenant().declare(limit(10**6))
+    tenant.feed(request("c", 60))
+    for number in range(accounts.UNHELD_MAX + 5):
+        tenant.feed(used("c", 1, name=str(number)))
+        tenant.feed(used("d", number % 2, "person", str(number), reserved=False))
+    assert len(tenant.accounts["t/a"].settled) == (accounts.UNHELD_MAX + 5) // 2
+    for number in range(2 * accounts.UNHELD_MAX):
+        tenant.feed(used("e", 1, "person", str(number), reserved=False))
+    assert len(tenant.accounts["t/a"].settled) == accounts.UNHELD_MAX
+
+
 def test_two_cases_that_race_for_the_last_room_do_not_both_get_it() -> None:
     """One is granted, the other denied; when the first ends, a third is granted."""
     tenant = Tenant().declare(limit(100))

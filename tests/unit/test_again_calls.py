@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from aios.infra import recorded_cases, rehearsing
+from aios.infra.commands import prompt_history
+from aios.infra.commands.prompt_history import Gate
+from aios.infra.output import FAILED
+from aios.infra.rehearsing import Request
 from aios.processors.cases import again, case
 from aios.processors.cases.again import Decision, Need, Recorded, Tried, Unrepeatable
 from aios.processors.cases.turn import Cause
+from aios.processors.language import workflow_files
 from aios.processors.language.workflow import Workflow
 from aios.processors.language.workflow_files import Workflows
 from aios.schemas import ids
@@ -22,7 +33,9 @@ from aios.schemas.models import (
     InferenceCompleted,
     InferenceRequested,
 )
+from aios.streams import deployments
 from tests.fakes import admissions
+from tests.fakes.deployments import Tables
 
 AT = 1_790_000_000_000
 WORKFLOW = Workflow.model_validate(
@@ -185,7 +198,7 @@ def test_a_system_that_was_asked_again_after_a_rest_is_again() -> None:
 
 
 def test_a_system_that_would_be_asked_something_else_said_nothing_to_it() -> None:
-    """The same label asks the same and decides the same; another one leaves the case out."""
+    """The same label asks the same and decides the same; after another one nothing is known."""
     recorded, question = ran()
     tried = Tried(model="triage-encoder@1")
     need = again.decide(recorded, WORKFLOWS, tried, {})
@@ -196,3 +209,106 @@ def test_a_system_that_would_be_asked_something_else_said_nothing_to_it() -> Non
     assert same.label == "yes"
     other = again.decide(recorded, WORKFLOWS, tried, {key: classified(need.request, "loan")})
     assert other == Unrepeatable("register would be asked something else in look")
+
+
+# ── the gate ──
+
+ASKED_ELSE = "register would be asked something else in look"
+NONE_MAY = Gate(changed_max=0.0, failed_more_max=0.0)
+
+
+def cases(count: int) -> list[Recorded]:
+    """The same one, under as many ids."""
+    recorded, _ = ran()
+
+    def named(case_id: str) -> Recorded:
+        return replace(
+            recorded,
+            admitted=replace(recorded.admitted, case_id=case_id),
+            answers={at: replace(one, case_id=case_id) for at, one in recorded.answers.items()},
+            calls={at: replace(one, case_id=case_id) for at, one in recorded.calls.items()},
+            told={at: replace(one, case_id=case_id) for at, one in recorded.told.items()},
+        )
+
+    return [named(f"c-{number}") for number in range(count)]
+
+
+def labelling(monkeypatch: pytest.MonkeyPatch, **labels: Sequence[str]) -> None:
+    """What each version says, v1 and v2, to one question after the other; the last of it to all others."""
+
+    def ask(process: str, requests: list[Request], engine: str = "") -> tuple[str, dict[str, dict[str, Any]]]:
+        told = {}
+        for number, one in enumerate(requests):
+            mine = labels[f"v{one.model.partition('@')[2]}"]
+            label = mine[min(number, len(mine) - 1)]
+            told[one.id] = {
+                "status": "ok",
+                "reason": "",
+                "contract": "classification.v1",
+                "output": {"label": label, "confidence": 1.0, "out_of_scope": 0.0},
+                "prompt_tokens": 1,
+                "output_tokens": 0,
+                "compute_ms": 1,
+            }
+        return "fake 1", told
+
+    monkeypatch.setattr(rehearsing, "ask", ask)
+
+
+def test_a_case_that_drops_out_with_what_is_tried_is_a_change_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts in the gate, and is told with its reason; one that its records do not repeat anyway does not."""
+    labelling(monkeypatch, v1=["loan", "loan", "loan", "card"], v2=["card"])
+    *whole, last = cases(5)
+    lost = replace(last, calls={})
+    compared, left_out = prompt_history.compare([*whole, lost], Tried(model="triage-encoder@1"), "", WORKFLOWS)
+    report = prompt_history.report(compared, left_out, 0, Gate(changed_max=0.74, failed_more_max=0.0))
+    assert (report["passed"], report["cases"], report["changed"], report["changed_share"]) == (False, 4, 3, 0.75)
+    assert (report["to_not_known"], report["to_a_person"], report["texts_changed"]) == (3, 0, 0)
+    assert report["left_out"] == {"it waits for what is not in the log": 1}
+    assert [(one["case_id"], one["tenant"]) for one in report["decisions"]] == [(f"c-{n}", "demo") for n in range(3)]
+    for one in report["decisions"]:
+        assert (one["before"], one["after"]) == ("done yes by policy", "not_known")
+        assert one["reasons_after"] == [ASKED_ELSE]
+
+
+@pytest.mark.parametrize("again_label", ["card", "loan"])
+def test_a_case_that_drops_out_with_the_version_of_then_too_is_not_held_against_what_is_tried(
+    monkeypatch: pytest.MonkeyPatch, again_label: str
+) -> None:
+    """It is shown as unsteady; so is one that drops out with the version of then itself, against its own history."""
+    labelling(monkeypatch, v1=["loan"], v2=[again_label])
+    for tried in (Tried(model="triage-encoder@1"), Tried(model="triage-encoder@2")):
+        compared, left_out = prompt_history.compare(cases(1), tried, "", WORKFLOWS)
+        report = prompt_history.report(compared, left_out, 0, NONE_MAY)
+        changes = again_label == "card" and tried.model == "triage-encoder@1"
+        assert (report["passed"], report["changed"], left_out) == (not changes, int(changes), {})
+        assert [one["again"] for one in report["unsteady"]] == (["not_known"] if again_label == "loan" else [])
+
+
+def test_the_command_says_whose_case_drops_out_and_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though no case of all is left that was decided: the gate is not passed, and that is the exit code."""
+
+    @contextmanager
+    def connected() -> Iterator[tuple[Any, Any]]:
+        yield type("Settings", (), {"kafka": None})(), None
+
+    @contextmanager
+    def loaded(*_: Any) -> Iterator[Any]:
+        yield Tables().given
+
+    monkeypatch.setattr(prompt_history, "connected", connected)
+    monkeypatch.setattr(deployments, "loaded", loaded)
+    monkeypatch.setattr(recorded_cases, "read", lambda *_: (cases(2), 0))
+    monkeypatch.setattr(workflow_files, "shipped", lambda: WORKFLOWS)
+    labelling(monkeypatch, v1=["loan"], v2=["card"])
+    tried = Tried(model="triage-encoder@1")
+    assert prompt_history.run(tried, 10, NONE_MAY, engine="", as_json=False) == FAILED
+    said = capsys.readouterr().out
+    assert "2 of 2 decisions would change" in said
+    assert "2 to what their records do not tell" in said
+    assert said.count(ASKED_ELSE) == 2
+    assert "the gate is NOT passed" in said
+    assert prompt_history.run(tried, 10, NONE_MAY, engine="", as_json=True) == FAILED
+    assert json.loads(capsys.readouterr().out)["to_not_known"] == 2

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,10 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aios.inference_workers.classify import Head
-from aios.inference_workers.engines.engine import Embed
+from aios.inference_workers.engines import engine_arguments
+from aios.inference_workers.engines.engine import Embed, Generate
 from aios.inference_workers.rehearse import request_of
 from aios.inference_workers.tasks import Classify, EmbedText, Several
-from aios.infra.bench import inference_direct, inference_figures, inference_path, plot
+from aios.inference_workers.weights import convert
+from aios.infra.bench import inference_direct, inference_figures, inference_path, inference_prefix, plot
 from aios.infra.bench.inference_path import ANSWER, MODEL, TURN, WHOLE, Way
 from aios.infra.bench.inference_pools import Flow
 from aios.infra.bench.plot import Bars, Lines
@@ -113,6 +117,37 @@ def test_the_gain_of_like_beginnings_is_of_pairs() -> None:
     found = inference_figures.prefix(PREFIX)
     assert (found["gain_rounds"], found["gain_cpu"]) == ([2.0, 3.0], 2.5)
     assert found["ways"]["as they come"] == {"busy_s": 5.0, "cpu_s": 6.0, "found": 0.1}
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_beginnings_have_the_same_room_on_every_device(monkeypatch: pytest.MonkeyPatch, *, gpu: bool) -> None:
+    """So many blocks of a length that is said: vLLM's own is half of that on a GPU, with room for next to none."""
+    rooms: list[int] = []
+
+    class Engine:
+        """It finds half of what it looks up."""
+
+        pid = os.getpid()
+        tokens_max = inference_prefix.ROOM_TOKENS
+
+        def __init__(self, model: Path, _runner: object, settings: Any, told: Any, **own: int) -> None:
+            self._told = told
+            chosen = engine_arguments.arguments(model, embeds=False, settings=settings, gpu=gpu, dtype="float16")
+            chosen |= own
+            rooms.append(chosen["num_gpu_blocks_override"] * chosen.get("block_size", 16))
+
+        async def start(self) -> None: ...
+
+        async def generate(self, _request: Generate) -> None:
+            self._told(step_seconds=0.1, prefix_queries=2, prefix_hits=1)
+
+        async def close(self) -> None: ...
+
+    monkeypatch.setattr(inference_prefix, "VllmEngine", Engine)
+    monkeypatch.setattr(convert, "folder", Path)
+    found = asyncio.run(inference_prefix.run(rounds=1, each=1))
+    assert found["requests"] == inference_prefix.BEGINNINGS
+    assert rooms == [inference_prefix.ROOM_TOKENS] * len(inference_prefix.WAYS)
 
 
 def test_every_part_has_a_table_and_a_panel() -> None:

@@ -107,6 +107,25 @@ def test_a_cpu_has_a_cache_of_so_many_bytes_and_a_gpu_a_share() -> None:
     assert "kv_cache_memory_bytes" not in told(gpu=True)
 
 
+def test_two_engines_fit_on_a_gpu_unless_somebody_says_otherwise() -> None:
+    """Those of `aios up`, or a pool's and its canary's: vLLM refuses one whose share is not free when it starts."""
+    share = told(gpu=True)["gpu_memory_utilization"]
+    context = 0.02  # what a process takes beside its share, of a GPU of 24 GiB
+    assert 1 - (share + context) - context >= share
+
+
+@pytest.mark.parametrize(("native", "dtype"), [(True, "bfloat16"), (False, "float16")])
+def test_a_gpu_computes_in_what_it_can(monkeypatch: pytest.MonkeyPatch, dtype: str, *, native: bool) -> None:
+    """VLLM refuses bfloat16 below compute capability 8.0, though torch emulates it there."""
+
+    def is_bf16_supported(*, including_emulation: bool = True) -> bool:
+        return including_emulation or native
+
+    cuda = SimpleNamespace(is_available=lambda: True, is_bf16_supported=is_bf16_supported)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    assert engine_arguments.here(MODEL, embeds=True, settings=InferenceSettings())["dtype"] == dtype
+
+
 @pytest.mark.parametrize(("flags", "dtype"), [("avx512_bf16 avx512f", "bfloat16"), ("avx2", "float32")])
 def test_a_processor_computes_in_what_it_can(flags: str, dtype: str) -> None:
     assert engine_arguments.cpu_dtype(flags) == dtype
@@ -172,7 +191,7 @@ def test_a_cache_without_room_for_one_request_asks_for_more(said: str) -> None:
     found = engine_arguments.setting_to_change(ValueError(said), MODEL, InferenceSettings(kv_cache_mib=16))
     assert str(found) == (
         "weights: the KV cache has no room for one request of its length: set inference.kv_cache_mib (now 16) or, on a "
-        f"GPU, inference.gpu_memory_share (now 0.9) higher {FIRST}. {said}"
+        f"GPU, inference.gpu_memory_share (now 0.45) higher {FIRST}. {said}"
     )
 
 
@@ -199,7 +218,7 @@ def test_memory_that_is_not_there_asks_for_less(error: Exception) -> None:
     found = engine_arguments.setting_to_change(error, MODEL, InferenceSettings(sequences_max=8))
     assert str(found) == (
         "weights: there is not enough memory: set inference.kv_cache_mib (now 256) or, on a GPU, "
-        f"inference.gpu_memory_share (now 0.9) or inference.sequences_max (now 8) lower {FIRST}. {error}"
+        f"inference.gpu_memory_share (now 0.45) or inference.sequences_max (now 8) lower {FIRST}. {error}"
     )
 
 
@@ -212,6 +231,22 @@ def test_a_context_that_the_model_cannot_read_is_a_wrong_setting() -> None:
     found = engine_arguments.setting_to_change(ValueError(said), MODEL, InferenceSettings(context_tokens=2048))
     assert str(found) == (
         f"weights reads fewer tokens at once than it is asked to: set inference.context_tokens lower {FIRST}. {said}"
+    )
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Total number of attention heads (9) must be divisible by tensor parallel size (2).",
+        "World size (2) is larger than the number of available GPUs (1) in this node. If this is intentional and you",
+    ],
+)
+def test_a_model_that_cannot_be_split_names_the_setting(said: str) -> None:
+    """In vLLM's words and ours: over how many devices it may be."""
+    found = engine_arguments.setting_to_change(ValueError(said), MODEL, InferenceSettings(tensor_parallel=2))
+    assert str(found) == (
+        "weights cannot be split over inference.tensor_parallel=2 devices: set it to a divisor of the model's "
+        f"attention heads, and to no more than there are devices {FIRST}. {said}"
     )
 
 

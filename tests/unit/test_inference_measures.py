@@ -190,11 +190,22 @@ def test_an_engine_that_never_rests_uses_its_device_whole() -> None:
     for _ in range(1000):
         clock.now += 0.1
         told(**STEP)
-    assert value("aios_batch_fill", **of) == 0.5
+    assert value("aios_batch_fill", **of) == pytest.approx(4 / 9)
     assert value("aios_kv_cache_usage_perc", **of) == 0.25
     assert value("aios_prefix_cache_tokens_total", **of, outcome="hits") == 5000
     busy = value("aios_device_utilisation", process="steady", lanes="interactive+bulk", device="cpu")
     assert busy == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("lanes", "fills"), [(BOTH, [32 / 36, 33 / 36, 1.0]), (BOTH[1:], [1.0, 1.0, 1.0])])
+def test_a_batch_is_full_when_the_seats_for_those_who_wait_are_taken_too(
+    lanes: tuple[Lane, ...], fills: list[float]
+) -> None:
+    """With both lanes there are four more of them beside 32: a batch full of bulk work still has room."""
+    told, of = Engines("seats", lanes, seats=32).of("w"), labels("seats", "w", lanes="+".join(lanes))
+    for running, fill in zip((32, 33, 36), fills, strict=True):
+        told(**STEP | {"running": running})
+        assert value("aios_batch_fill", **of) == pytest.approx(fill)
 
 
 def test_what_runs_and_waits_is_told_by_lane() -> None:
@@ -211,7 +222,7 @@ def test_what_runs_and_waits_is_told_by_lane() -> None:
 def test_a_canary_s_engine_has_values_of_its_own() -> None:
     """And both work on the same device."""
     clock = Clock()
-    engines = Engines("canary", BOTH, seats=8, clock=clock)
+    engines = Engines("canary", BOTH, seats=7, clock=clock)
     stable, second = engines.of("stable"), engines.of("second")
     for _ in range(1000):
         clock.now += 0.1

@@ -12,8 +12,9 @@ from aios.processors.language.head import Allowance
 from aios.processors.language.workflow import Workflow
 from aios.streams import installed
 from aios.streams.limits import ALL
+from aios.streams.pool_files import Price
 from tests.fakes import flow
-from tests.fakes.pools import chained, declared
+from tests.fakes.pools import SMALL, by_the_second, chained, declared
 
 SHIPPED = installed.pools()
 BUDGET: dict[str, Any] = {"per_case_max_micro": 10_000, "on_denied": {"reason": "no_money", "then": "ask"}}
@@ -46,6 +47,32 @@ def test_a_workflow_that_a_limit_cannot_stop_takes_none_of_its_own() -> None:
     (why,) = refused(kyc)
     assert "asks no model" in why
     assert limited.refused(ALL, {kyc.workflow: kyc, HELD.workflow: HELD}, "refuse", SHIPPED) == []
+
+
+def test_a_pool_that_is_paid_by_the_second_alone_takes_no_limit() -> None:
+    """What a call of it may cost nobody knows before; also where it is only asked for another one. A free one does."""
+    timed = by_the_second(SHIPPED, 30)
+    (why,) = refused(HELD, pools=timed)
+    assert "gather" in why
+    assert "engine second alone" in why
+    assert "set `per_1000_prompt_tokens` in the `price` of classify." in why
+    assert limited.warnings(HELD, timed) == [f"{why}: no limit can be set for it"]
+    assert limited.unheld(HELD, timed) == why
+    last = chained() | {name: pool for name, pool in by_the_second(chained(), 30).items() if pool.process == SMALL}
+    assert f"ask {SMALL}." in refused(HELD, pools=last)[0]
+    assert refused(HELD, pools=by_the_second(SHIPPED, 0)) == []
+    assert limited.refused(ALL, LATEST, "refuse", timed)
+
+
+def test_an_answer_that_is_written_is_bounded_by_its_own_price() -> None:
+    """One that is only read is not: its tokens of output are none."""
+    price = {"per_1000_prompt_tokens": 0, "per_1000_output_tokens": 600, "per_engine_second": 30}
+    pools = {name: pool.model_copy(update={"price": Price(**price)}) for name, pool in SHIPPED.items()}
+    triage = LATEST["document.triage"]
+    (why,) = refused(triage, pools=pools)
+    assert "may ask classify." in why
+    others = {name: pool for name, pool in SHIPPED.items() if pool.process == "classify"}
+    assert refused(triage, pools=pools | others) == []
 
 
 def test_limits_hold_for_what_ships() -> None:

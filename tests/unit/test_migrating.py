@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from aios.processors.cases import migrating
+from aios.processors.cases import migrating, spending
 from aios.processors.cases.course import Course
+from aios.processors.cases.spending import Funds
 from aios.processors.cases.turn import Around, Cause
 from aios.processors.cases.turnstile import Open
 from aios.processors.language import workflow_files
@@ -245,6 +246,55 @@ def test_a_case_that_waits_for_its_budget_goes_to_no_other_budget() -> None:
     poor = workflow(version=3)
     moved = migrating.migrated(at_budget, flow.workflow, poor)
     assert not isinstance(moved, str)
+
+
+@pytest.mark.parametrize(
+    ("limited", "before", "after", "goes"),
+    [
+        (True, None, ALLOWANCE, False),
+        (False, None, ALLOWANCE, True),
+        (True, None, None, True),
+        (True, ALLOWANCE, ALLOWANCE, True),
+    ],
+    ids=["to a budget", "without a limit", "to none", "from before the limit"],
+)
+def test_a_case_that_reserved_nothing_goes_to_no_budget_where_a_limit_holds(
+    limited: bool, before: Any, after: Any, *, goes: bool
+) -> None:
+    """It would ask models there without a bound; the audit says why it stays. One that began before the limit was
+    declared, on a version that has a budget too, goes.
+    """
+    one, other = workflow(budget=before), workflow(version=2, budget=after)
+    flow = waiting(Flow(workflow=one))
+    assert flow.state is not None
+    assert flow.state.purse == ""
+    flow.workflows, flow.funds = Workflows([one, other]), Funds(lambda _tenant, _workflow: limited)
+    flow.feed(
+        CaseTold(
+            event_id="m1",
+            case_id=flow.case_id,
+            tenant="demo",
+            kind=MIGRATED,
+            body='{"to": 2}',
+            by="operator:opa",
+            told_at=START_MS,
+        )
+    )
+    assert flow.state.workflow_version == (2 if goes else 1)
+    entry = flow.of(AuditRecorded)[-1]
+    assert entry.transition == ("migrated" if goes else "ignored")
+    assert goes or "has reserved nothing" in json.loads(entry.detail)["reason"]
+
+
+def test_a_case_that_has_reserved_comes_back_to_its_budget() -> None:
+    """From a version that has none: its purse bounds it all the time."""
+    flow = waiting(Flow(workflow=workflow(version=1)))
+    assert flow.state is not None
+    purse = spending.remembered(spending.Purse(reservation="r", attempt=1, expires_at=START_MS, reserved_micro=9))
+    state, after = replace(flow.state, purse=purse), workflow(version=2, budget=ALLOWANCE)
+    moved = migrating.migrated(state, flow.workflow, after, limited=True)
+    assert not isinstance(moved, str)
+    assert moved.purse == purse
 
 
 def test_a_case_that_is_denied_where_there_is_no_budget_any_more_begins() -> None:

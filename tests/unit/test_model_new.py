@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -20,7 +22,10 @@ from aios.inference_workers.worker import Served
 from aios.infra import judging
 from aios.infra.commands import model
 from aios.infra.output import NOT_FOUND, USAGE
-from aios.streams import installed, model_files
+from aios.schemas.models import ModelActivated
+from aios.sinks import audit_chain
+from aios.sinks.audit_chain import Line
+from aios.streams import activations, installed, model_files
 from aios.streams.errors import ConfigError
 from aios.streams.model_files import UNSAID
 from tests.fakes.engine import FakeEngine, shelf_of
@@ -140,6 +145,73 @@ def test_what_cannot_be_done_says_what_can(arguments: tuple[str, ...], code: int
     assert found.exit_code == code
     assert says in found.stderr
     assert "Traceback" not in found.output
+
+
+@pytest.mark.parametrize(
+    ("now", "ever", "says"),
+    [
+        ((2, 0), [], "triage-encoder@2 serves cases"),
+        ((1, 2), [], "triage-encoder@2 serves cases"),
+        ((1, 0), [(2, 0), (1, 0)], "triage-encoder@2 was activated"),
+        ((1, 0), [(1, 2), (1, 0)], "triage-encoder@2 was activated"),
+        ((0, 0), [(2, 0)], "triage-encoder@2 was activated"),
+        (None, [], "triage-encoder@2 serves every case, as the newest"),
+        ((1, 0), [], ""),
+        ((1, 0), [(1, 0)], ""),
+        ((3, 0), [(3, 0)], ""),
+    ],
+)
+def test_what_serves_or_was_activated_is_not_trained_again(
+    own: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    now: tuple[int, int] | None,
+    ever: list[tuple[int, int]],
+    says: str,
+) -> None:
+    """For all cases or as a canary, as the system that runs here tells; what cannot be known refuses nothing."""
+    trained: list[str] = []
+
+    def run(verb: str, name: str) -> dict[str, Any]:
+        trained.append(f"{verb} {name}")
+        return {"policy": {}}
+
+    @contextmanager
+    def connected() -> Iterator[tuple[Any, Any]]:
+        yield type("Settings", (), {"kafka": None, "home": own})(), None
+
+    def activated(version: int, canary: int) -> ModelActivated:
+        share = 100 if canary else 0
+        return ModelActivated(
+            model="triage-encoder",
+            version=version,
+            canary_version=canary,
+            canary_permille=share,
+            reason="",
+            by="",
+            activated_at=0,
+        )
+
+    def chained(_folder: Path, case_id: str) -> list[Line]:
+        found = [line(number, case_id, *each) for number, each in enumerate(ever, start=1)]
+        return found or [line(1, f"{case_id}-of-others", 2, 0)]  # those whose id begins so
+
+    monkeypatch.setattr(model, "_run", run)
+    assert aios_model("train", "triage-encoder@2", "--again").exit_code == 0, "no system runs"
+    monkeypatch.setattr(model, "found_running", lambda: True)
+    monkeypatch.setattr(model, "connected", connected)
+    monkeypatch.setattr(activations, "read", lambda *_: {"triage-encoder": activated(*now)} if now else {})
+    monkeypatch.setattr(audit_chain, "of_case", chained)
+    found = aios_model("train", "triage-encoder@2", "--again")
+    assert (found.exit_code, len(trained)) == ((1, 1) if says else (0, 2))
+    assert says in found.stderr
+    assert ("make the next version (`aios model new" in found.stderr) is bool(says)
+
+
+def line(number: int, case_id: str, version: int, canary: int) -> Line:
+    """Of the audit chain: an activation."""
+    detail = {"version": version, "canary_version": canary, "canary_permille": 0, "reason": ""}
+    event = {"case_id": case_id, "transition": "model_activated", "detail": json.dumps(detail)}
+    return Line(Path("chain"), number, number, "", {"event": event})
 
 
 def test_a_draft_is_trained_before_it_is_judged_and_its_card_says_all_before_it_serves(own: Path) -> None:

@@ -68,7 +68,7 @@ def test_what_a_worker_measures_is_what_the_command_shows() -> None:
     """The names agree: two workers that measured the same are twice the work, at one worker's rate."""
     pool = POOL.model_copy(update={"pool": "shown.bulk"})
     measures = Measures(pool)
-    engines = Engines("shown", tuple(Lane))
+    engines = Engines("shown", tuple(Lane), seats=28)  # and four for those who wait
     step = {"running": 20, "running_bulk": 16, "waiting": 4, "waiting_bulk": 3, "step_seconds": 0.1}
     engines.of("one")(**step, kv_used=0.75, prefix_queries=100, prefix_hits=25)
     engines.of("other")(**dict.fromkeys(step, 0), kv_used=0.25, prefix_queries=0, prefix_hits=0)  # a canary's

@@ -502,6 +502,43 @@ def test_a_prompt_is_activated_by_what_the_version_that_serves_makes_of_it(
 
 
 @pytest.mark.usefixtures("folder", "two_writers")
+def test_a_prompt_passes_with_a_canary_too(
+    monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """It answers by it as well; the record that stays is of the version beside it."""
+    asked = answering(monkeypatch, lambda _: "PAYMENT APPROVED")
+    canary = ModelActivated(
+        model="summariser", version=1, canary_version=2, canary_permille=100, reason="", by="", activated_at=0
+    )
+    monkeypatch.setattr(activations, "read", lambda *_: {"summariser": canary})
+    record("summary@2", model="summariser@1")
+    refused = aios_says("activate", "summary@2")
+    assert (refused.exit_code, "with summariser@2" in refused.output, written) == (FAILED, True, [])
+    assert {one.model for one in asked} == {"summariser@2"}
+    prompt_files.record_of("summary@2").unlink()
+    monkeypatch.setattr(evaluation, "by_kind", lambda *_: {})  # nothing is too low
+    assert aios_says("activate", "summary@2").exit_code == 0
+    assert {one.model for one in asked} == {"summariser@1", "summariser@2"}
+    kept = prompt_files.evaluated("summary@2")
+    assert kept is not None
+    assert (kept.model, written) == ("summariser@1", [("summary", 2, "ann")])
+
+
+def test_a_model_is_served_by_what_is_activated_a_canary_with_it() -> None:
+    """As the prompt says it where nothing is, or where it is retired."""
+    told = ModelActivated(model="summariser", version=1, reason="", by="", activated_at=0)
+    canary = replace(told, canary_version=2, canary_permille=1)
+    for one, found in (
+        (told, ("summariser@1",)),
+        (canary, ("summariser@1", "summariser@2")),
+        (replace(told, version=0), ("summariser",)),
+    ):
+        assert evaluating.served("summariser", {"summariser": one}) == found
+    assert evaluating.served("summariser", {}) == ("summariser",)
+    assert evaluating.served("summariser@1", {"summariser": canary}) == ("summariser@1",)
+
+
+@pytest.mark.usefixtures("folder", "two_writers")
 def test_a_writer_serves_only_with_what_the_prompts_that_serve_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that they were not evaluated with is asked their sets first; as a canary, too."""
 
@@ -623,6 +660,40 @@ def test_history_says_who_let_what_serve_and_rollback_goes_back(
     changed = folder / "summary" / "1.md"
     changed.write_text(changed.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
     assert "was changed since" in aios_says("rollback", "summary").stderr
+    assert written == [("summary", 1, "ann")]
+
+
+@pytest.mark.usefixtures("two_writers")
+def test_rollback_goes_by_what_the_versions_that_serve_now_make_of_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, written: list[tuple[str, int, str]]
+) -> None:
+    """Each model that answers by it is asked, as for an activation, but for what it made of it when it served."""
+    path = folder / "summary" / "1.md"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text.replace("model: summariser@1\n", "model: summariser\nalso_for: [second@1]\n"), encoding="utf-8"
+    )
+    assert prompt_files.load("summary@1").models == ("summariser", "second@1")
+    writer = installed.pools()["generate.bulk"]
+    second = writer.model_copy(update={"pool": "second.bulk", "model": "second"})
+    monkeypatch.setattr(installed, "pools", lambda: {writer.pool: writer, second.pool: second})
+    asked = answering(monkeypatch, lambda _: "PAYMENT APPROVED")
+    chained(monkeypatch, (record("summary@1", model="summariser@2"), "ann"), (record("summary@2"), "bob"))
+    record("summary@1", model="summariser@1")
+    serves = PromptActivated(prompt="summary", version=2, evaluation="{}", reason="", by="bob", activated_at=2)
+    monkeypatch.setattr(activations, "read_prompts", lambda *_: {"summary": serves})
+    model = ModelActivated(model="summariser", version=3, reason="", by="", activated_at=0)
+    told = {"summariser": model}
+    monkeypatch.setattr(activations, "read", lambda *_: told)
+    for version, others in ((3, {"summariser@3"}), (2, {"second@1"}), (1, {"second@1"})):
+        told["summariser"] = replace(model, version=version)
+        asked.clear()
+        refused = aios_says("rollback", "summary")
+        assert (refused.exit_code, "summary@1 is not activated" in refused.stderr, written) == (FAILED, True, [])
+        assert {one.model for one in asked} == others
+    monkeypatch.setattr(evaluation, "by_kind", lambda *_: {})  # nothing is too low
+    assert aios_says("rollback", "summary").exit_code == 0
+    assert prompt_files.unanswerable("summary@1", "second@1") == ""
     assert written == [("summary", 1, "ann")]
 
 

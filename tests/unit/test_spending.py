@@ -44,7 +44,7 @@ from aios.streams.pool_files import Pool
 from aios.streams.topics import AUDIT_RECORDED
 from tests.fakes.flow import EVERY, INPUT, Flow
 from tests.fakes.flow import answered as flow_answered
-from tests.fakes.pools import SMALL, chained
+from tests.fakes.pools import SMALL, by_the_second, chained
 from tests.fakes.triage import plain
 from tests.unit.test_accounts import Tenant
 from tests.unit.test_accounts import limit as limit_of
@@ -288,6 +288,17 @@ def test_no_call_begins_that_may_pass_the_reservation() -> None:
     (decided,) = [one for one in told if isinstance(one, CaseDecided)]
     assert (decided.summary, "no_summary" in decided.reasons) == ("", True)
     assert not [one for one in told if isinstance(one, InferenceRequested)]
+
+
+@pytest.mark.parametrize(("micro", "asks"), [(20_000, False), (0, True)])
+def test_a_spent_reservation_asks_no_pool_that_is_paid_by_the_second(micro: int, *, asks: bool) -> None:
+    """Its limit was declared before its pools had such a price. What costs nothing is asked all the same."""
+    desk = Desk(pools=by_the_second(installed.pools(), micro))
+    asked = desk.one(admitted(channel="letter", text="My mortgage. " * 400), BudgetRequested)
+    called = desk.one(answered(asked), InferenceRequested)
+    told = desk.feed(answer(called, cost_micro=MOST))
+    assert bool([one for one in told if isinstance(one, InferenceRequested)]) == asks
+    assert bool([one for one in desk.audits if one.transition == "not_asked"]) != asks
 
 
 class Ahead(Newest):

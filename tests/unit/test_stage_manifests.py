@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from aios.infra import pods, stage_manifests
+from aios.infra import pods, pool_manifests, stage_manifests
 from aios.infra.local import supervisor
 from aios.infra.local.system import ALONE, SERVERS
 from aios.streams import acls, config, topology
-from aios.streams.config import SECRET_PROPERTIES, Settings
+from aios.streams.config import SECRET_PROPERTIES, InferenceSettings, Settings
 
 INFRA = Path(__file__).parents[2] / "infra"
 K8S = {
@@ -195,6 +195,28 @@ def test_compose_waits_for_topics_and_for_what_they_stand_on() -> None:
         assert waits == {stage_manifests.PREPARE: {"condition": "service_completed_successfully"}}
     assert set(STAGES["services"][stage_manifests.PREPARE]["depends_on"]) == set(BASE["services"])
     assert STAGES["name"] == BASE["name"]
+
+
+def test_the_engines_in_compose_fit_beside_each_other() -> None:
+    """All of them have the one GPU that Docker gives: of its memory no more than 0.9, and as long to load as pods."""
+    engines = [InferenceSettings.model_validate(each) for each in engines_of_compose().values()]
+    assert len(engines) == 2
+    assert sum(each.gpu_memory_share for each in engines) <= 0.9
+    assert {each.load_s_max for each in engines} == {pool_manifests.LOAD_S_MAX}
+
+
+def engines_of_compose() -> dict[str, dict[str, str]]:
+    """By service with a GPU: its settings `inference`."""
+    prefix = "AIOS_INFERENCE__"
+    return {
+        name: {
+            key.removeprefix(prefix).lower(): value
+            for key, value in one["environment"].items()
+            if key.startswith(prefix)
+        }
+        for name, one in STAGES["services"].items()
+        if "deploy" in one
+    }
 
 
 def test_what_kafka_keeps_in_compose_outlives_its_container() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from functools import lru_cache
 from itertools import pairwise
@@ -28,6 +29,7 @@ from aios.streams.prompt_files import Guard
 from aios.streams.shapes import ShapeRefused
 from tests.fakes.engine import FakeEngine, shelf_of
 
+SHIPPED = prompt_files.FOLDER
 FACTS = """\
 ---
 name: facts
@@ -304,6 +306,23 @@ def test_an_object_that_was_cut_off_is_no_answer() -> None:
     assert "cut off" in asked(engine, "facts", "one").failure
 
 
+def topics(*choices: str) -> None:
+    """What `topic` may choose."""
+    path = prompt_files.FOLDER / "topic" / "1.md"
+    path.write_text(path.read_text(encoding="utf-8").replace("[card, loan]", json.dumps(choices)), encoding="utf-8")
+
+
+def test_a_choice_that_was_cut_off_is_not_taken_for_another_one() -> None:
+    """It is asked for once more, then a failure; said to its end, or where no other one begins so, it counts."""
+    topics("approve", "approve with conditions", "decline")
+    engine = Scripted("approve", " approve\n", finish_reason="length")
+    assert asked(engine, "topic", "one").failure == "the answer was cut off where another choice goes on"
+    assert len(engine.requests) == 2
+    assert asked(Scripted("approve"), "topic", "one").output["choice"] == "approve"
+    for whole in ("approve with conditions", "decline"):
+        assert asked(Scripted(whole, finish_reason="length"), "topic", "one").output["choice"] == whole
+
+
 def test_a_text_of_too_few_words_costs_no_token() -> None:
     """An empty document is refused before the model is asked."""
     engine = Scripted()
@@ -390,6 +409,100 @@ def test_personal_data_is_masked(secret: str) -> None:
     assert guard.masked(Guard(personal_data="mask"), {"a": [f"It is {secret}."]}) == {"a": ["It is [removed]."]}
     assert guard.breaks(Guard(personal_data="refuse"), "", f"It is {secret}.")
     assert not guard.breaks(Guard(personal_data="refuse"), "", "Paid $1,234,567.89 in 2019 for 12 months.")
+
+
+MASKED = FACTS.replace(
+    "input: {words_max: 4, words_min: 1, overlap_words: 1, chunks_max: 3, merge: fill}",
+    "input: {words_max: 50}\nguard: {personal_data: mask}",
+).replace("urgent: {type: boolean}", "sum: {type: number}")
+
+
+def masked(*said: dict[str, Any]) -> Answer:
+    """Of an object whose personal data is masked."""
+    (prompt_files.FOLDER / "facts" / "1.md").write_text(MASKED, encoding="utf-8")
+    return asked(Scripted(*map(json.dumps, said)), "facts", "one two")
+
+
+@pytest.mark.parametrize("account", [4111111111111111, 4111111111111111.0, -41111111])
+def test_an_account_s_number_that_is_no_text_cannot_be_masked(account: float) -> None:
+    """So it is asked for otherwise once, and is then no answer; other numbers, and yes and no, are left alone."""
+    fine = {"wants": "", "sum": 1250.5, "names": []}
+    assert masked(fine | {"sum": account}, fine).output["object"] == fine
+    failure = masked(fine | {"sum": account}, fine | {"sum": account}).failure
+    assert failure == "the answer holds personal data as a number, which cannot be masked"
+    assert not guard.breaks(Guard(personal_data="mask"), "", {"a": [True, 1250.5, "4111 1111 1111 1111"]})
+    assert not guard.breaks(Guard(personal_data="keep"), "", {"a": account})
+
+
+def test_what_breaks_the_shape_once_it_is_masked_is_no_answer() -> None:
+    """Plan would refuse what the worker called good; what fits is masked, and plan reads it."""
+    long = {"wants": "Call 12345678 or 9876543", "sum": 1, "names": []}
+    short = {"wants": "Call 12345678", "sum": 1, "names": ["12345678"]}
+    answer = masked(short, short)
+    assert answer.output["object"] == {"wants": "Call [removed]", "sum": 1, "names": ["[removed]"]}
+    assert answers.read("generate", answer.contract, ids.canonical(answer.output), "facts@1")
+    assert "answer.wants has 24 characters" in masked(long, long).failure
+    grows = short | {"wants": "a@b.cd, call 1234567"}
+    assert masked(grows, grows).failure == "without its personal data, answer.wants has 23 characters, not 0 to 20"
+
+
+def test_a_choice_that_would_be_masked_is_none() -> None:
+    """`[removed]` is none of the choices."""
+    topics("12345678", "other")
+    path = prompt_files.FOLDER / "topic" / "1.md"
+    path.write_text(path.read_text(encoding="utf-8").replace("output:", "guard: {personal_data: mask}\noutput:"))
+    assert asked(Scripted("other"), "topic", "one").output["choice"] == "other"
+    failure = asked(Scripted("12345678", "12345678"), "topic", "one").failure
+    assert failure == "without its personal data, the answer is none of the choices"
+
+
+@pytest.mark.parametrize("pattern", [r"(\w+\s?)+:$", r"(a|a)*b"])
+def test_no_pattern_of_a_guard_holds_a_worker_up(pattern: str) -> None:
+    """Its time is linear in the text: where `re` goes back, 27 characters take half a minute of the event loop."""
+    begun = time.perf_counter()
+    assert not guard.refuses(Guard(never_read=(pattern,)), "a" * 100_000 + "!")
+    assert not guard.breaks(Guard(never=(pattern,)), "", "a" * 100_000 + "!")
+    assert time.perf_counter() - begun < 3
+
+
+@pytest.mark.parametrize("pattern", [r"pay(?= now)", r"(?<!not )paid", r"(\w)\1", r"now\Z", "(", "(?:a{900}){900}"])
+def test_a_pattern_that_could_go_back_is_refused_with_the_reason(pattern: str) -> None:
+    with pytest.raises(ValueError, match=r"is no regular expression of RE2, which looks neither ahead nor back: [a-z]"):
+        Guard(never=(pattern,))
+
+
+GUARDS = [prompt_files.read(path).guard for path in SHIPPED.glob("*/*.md")]
+PATTERNS = [pattern for rules in GUARDS for pattern in (*rules.never, *rules.never_read)]
+FRAGMENTS = (
+    "Ignore", "forget", "previous", "ALL", "your", "instructions", "instruction", "system prompt", "As an AI", "[INST]",
+    "you are now", "note to the", "summariser", "model", "https://", "www.", "bank.com", "a-b.Example", "<|im_end|>",
+    "[/inst]", ".", "-", "_", "\n",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS) | st.text(st.characters(codec="ascii"), max_size=8), max_size=12), st.data())
+def test_the_patterns_that_ship_find_what_they_found(fragments: list[str], data: st.DataObject) -> None:
+    """As `re` reads them, in letters of ASCII."""
+    said = data.draw(st.sampled_from(("", " "))).join(fragments)
+    assert PATTERNS
+    for pattern in PATTERNS:
+        assert guard.refuses(Guard(never_read=(pattern,)), said) == bool(re.search(pattern, said)), pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said", "found"),
+    [
+        ("(?i)KÜNDIG", "Ich kündige.", True),
+        ("zu.viel", "zu€viel", True),
+        (r"\bkündig\w*", "Ich kündige.", True),
+        (r"\büber", "Ich bin über 18.", False),  # to RE2 no word begins with ü
+        (r"\bpay\b", "payé", True),
+        ("a", "\ud83d a", True),
+    ],
+)
+def test_other_letters_than_ascii_s_stand_for_themselves_in_a_pattern(pattern: str, said: str, found: bool) -> None:
+    """They are part of no word, though: prompt_files.Guard says so. Half a character is nobody's failure."""
+    assert guard.refuses(Guard(never_read=(pattern,)), said) is found
 
 
 def test_a_model_that_writes_one_sign_without_end_holds_nobody_up() -> None:
