@@ -5,6 +5,9 @@ what it took and what that costs. Guaranteed: a request that is late, cancelled 
 one whose deadline passes or that is cancelled while the model works on it is taken out of the engine, and what it took
 until then is counted; so is one whose partition has left; an answer known from before costs nothing and says so.
 
+A request whose engine was asked, and away or busy, until its deadline is `unanswered`; one that came too late to be
+asked is `late`: only the former says something of its version.
+
 Time: a deadline is compared with this machine's clock, since a model is asked in real time; plan's own timer is the
 judge of deadlines, so that a wrong clock here costs an answer and never a case.
 """
@@ -16,7 +19,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
 from aios.inference_workers.cancels import Cancelled, Nobody
@@ -27,7 +30,7 @@ from aios.inference_workers.tasks import Answer, Task, refusal
 from aios.schemas import ids
 from aios.schemas.models import InferenceCompleted, InferenceRequested
 from aios.streams import prompt_files
-from aios.streams.errors import ConfigError
+from aios.streams.errors import ConfigError, Unavailable
 from aios.streams.pool_files import Lane, Pool
 from aios.streams.record import Record
 from aios.streams.slots import PRIORITY_MAX
@@ -35,12 +38,25 @@ from aios.streams.wall_clock import wall_ms
 
 REASON_CHARS_MAX = 300
 OK, FAILED, EXPIRED = "ok", "failed", "expired"
-LATE, CANCELLED, LET_GO = "late", "cancelled", "let_go"
+LATE, UNANSWERED, CANCELLED, LET_GO = "late", "unanswered", "cancelled", "let_go"
 LOOK_S = 0.5  # between two looks at whether the answer would still be taken
 
 
 class Loading(Exception):
     """The engine of its version is being loaded: it may come again later. It was never asked."""
+
+
+@dataclass(slots=True)
+class Tries:
+    """Of one request. usage: what it has taken so far, over all of them. unanswered: in one, the engine was away."""
+
+    usage: Usage = field(default_factory=Usage)
+    unanswered: bool = False
+
+    @property
+    def overdue(self) -> str:
+        """Why it has no answer at its deadline."""
+        return UNANSWERED if self.unanswered else LATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,19 +111,19 @@ class Answering:
         owned: Callable[[], bool] = lambda: True,
         *,
         aside: Callable[[], bool] = lambda: False,
-        usage: Usage | None = None,
+        tries: Tries | None = None,
     ) -> InferenceCompleted:
         """Raises Unavailable, EngineDead, ConfigError (of the version that serves), what nobody foresaw, and Loading if
         it can go aside.
 
         owned: False once this worker's answer would be discarded; it is taken out of the engine then, and what comes
-        back only says what it took. aside: whether it can come again later; else it waits here for what loads. usage:
-        what it has taken so far, the same over its tries; None: it is tried once.
+        back only says what it took. aside: whether it can come again later; else it waits here for what loads. tries:
+        the same each time it is tried; None: that is once.
         """
         started_ms = wall_ms()
-        usage = usage if usage is not None else Usage()
-        outcome = await self._outcome(request, started_ms, owned, aside, usage)
-        return self._completed(record, request, outcome, started_ms, usage)
+        tries = tries if tries is not None else Tries()
+        outcome = await self._outcome(request, started_ms, owned, aside, tries)
+        return self._completed(record, request, outcome, started_ms, tries.usage)
 
     def failed(self, record: Record, request: InferenceRequested, reason: str, usage: Usage) -> InferenceCompleted:
         """The answer to a request that is given up."""
@@ -119,13 +135,13 @@ class Answering:
         now_ms: int,
         owned: Callable[[], bool],
         aside: Callable[[], bool],
-        usage: Usage,
+        tries: Tries,
     ) -> _Outcome:
         reason = self._refusal(request)
         if reason:
             return _Outcome(status=FAILED, reason=reason)
         if request.deadline_at <= now_ms:
-            return _Outcome(status=EXPIRED, reason=LATE)
+            return _Outcome(status=EXPIRED, reason=tries.overdue)
         reason = self._cancels.reason(request.request_id)
         if reason:
             return _Outcome(status=EXPIRED, reason=f"{CANCELLED}: {reason}")
@@ -135,7 +151,7 @@ class Answering:
             return _Outcome(status=OK, kept=kept)
         if self._here is not None and not await self._here(request.model) and aside():
             raise Loading(f"{request.model} is being loaded")
-        outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000, owned, usage)
+        outcome = await self._ask(request, (request.deadline_at - wall_ms()) / 1000, owned, tries)
         is_good = key and outcome.status == OK
         if is_good and outcome.answer is not None and (not request.prompt or key == self._key(request)):
             self._answers.put(key, _kept(outcome.answer))  # else its prompt's file was edited meanwhile
@@ -155,9 +171,10 @@ class Answering:
         )
 
     async def _ask(
-        self, request: InferenceRequested, left_s: float, owned: Callable[[], bool], usage: Usage
+        self, request: InferenceRequested, left_s: float, owned: Callable[[], bool], tries: Tries
     ) -> _Outcome:
         """Ask the model, until the deadline or until nobody waits any more, here or at all."""
+        usage = tries.usage
         begun, read, written = time.monotonic(), usage.prompt_tokens, usage.output_tokens
         batch.METER.set(usage)
         answer: Answer | None = None
@@ -172,7 +189,10 @@ class Answering:
             if self._wrote is not None and status == OK:
                 self._wrote(usage)
         except TimeoutError:
-            status, reason = EXPIRED, LATE
+            status, reason = EXPIRED, tries.overdue
+        except Unavailable:
+            tries.unanswered = True
+            raise
         except RequestRefused as error:
             status, reason = FAILED, str(error)
         except ConfigError as error:

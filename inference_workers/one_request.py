@@ -19,7 +19,7 @@ from functools import partial
 
 from aios.dlq.one_record import Hand, Lost, OneRecord, Out, age_s
 from aios.dlq.settle import Settlement, Settler
-from aios.inference_workers.answering import Answering, Loading
+from aios.inference_workers.answering import Answering, Loading, Tries
 from aios.inference_workers.engines.batch import Usage
 from aios.inference_workers.measures import Measures
 from aios.schemas.codec import Codec
@@ -58,7 +58,7 @@ class Requests(OneRecord):
             await self._settled(record, held_up)
             return
         request: InferenceRequested | None = None
-        usage = Usage()
+        tries = Tries()
         try:
             failpoints.hit(f"{self._stage.process}.decode", record.value or b"")
             with tracing.span(
@@ -69,7 +69,7 @@ class Requests(OneRecord):
                 offset=record.offset,
             ):
                 request = await self._while_away(record, lambda: self._event(record, InferenceRequested))
-                answer = await self._while_away(record, lambda: self._answered(record, request, usage, is_suspect))
+                answer = await self._while_away(record, lambda: self._answered(record, request, tries, is_suspect))
                 failpoints.hit(f"{self._stage.process}.computed")
                 await self._tell(record, answer)
         except Lost:
@@ -80,7 +80,7 @@ class Requests(OneRecord):
             await self._settled(record, first_tier)
             return
         except Exception as error:  # noqa: BLE001 - the settler decides, and raises what stops this deploy
-            told = None if request is None else partial(self._failed, record, request, error, usage)
+            told = None if request is None else partial(self._failed, record, request, error, tries.usage)
             await self._settle(record, error, told)
             return
         self._settler.done([record])
@@ -93,7 +93,7 @@ class Requests(OneRecord):
         await self._settle(record, error)
 
     async def _answered(
-        self, record: Record, request: InferenceRequested, usage: Usage, is_suspect: Callable[[Record], bool]
+        self, record: Record, request: InferenceRequested, tries: Tries, is_suspect: Callable[[Record], bool]
     ) -> InferenceCompleted:
         """What is not ours any more by then was worked on for nothing: its next owner asks again."""
         owned = partial(self._intake.owns, record)
@@ -101,7 +101,7 @@ class Requests(OneRecord):
         def aside() -> bool:
             return self._settler.put_off_ms(record) is not None and not is_suspect(record)
 
-        answer = await self._answering.answer(record, request, owned, aside=aside, usage=usage)
+        answer = await self._answering.answer(record, request, owned, aside=aside, tries=tries)
         if not owned():
             self._measures.wasted(answer)
         return answer

@@ -15,9 +15,11 @@ A version of a model has series of its own; those of a workflow begin anew with 
 and what cases in flight add of the version before is counted with them (answers do not say which version asked).
 
 An answer that plan cannot use (it breaks its contract, or its label is not of the workflow's list) is an error of its
-model, as plan's audit says. A person's choice counts for the models that the case had used by then, whatever the case
-comes to and whether its decision has a label; where two are asked, the first one's does, so that a question counts
-once. A worker that dies between answer and commit answers again; such a repeat counts twice.
+model, as plan's audit says; so is one that its engine was asked for in vain until the deadline. Of a request that ends
+its engine's process no answer is written: it is a dead letter, and not seen here. A person's choice counts for the
+models that the case had used by then, whatever the case comes to and whether its decision has a label; where two are
+asked, the first one's does, so that a question counts once. A worker that dies between answer and commit answers again;
+such a repeat counts twice.
 """
 
 from __future__ import annotations
@@ -227,8 +229,12 @@ class State:
 
 
 def _is_untried(event: InferenceCompleted) -> bool:
-    """It waited too long to be asked (its engine was being loaded, or busy), or was called off: no fault of a model."""
-    return event.status == "expired" and (event.reason != "late" or not event.compute_ms)
+    """It waited too long to be asked (its engine was being loaded, or all places in it taken), or was called off: no
+    fault of a model. One that was asked and never answered until the deadline (`unanswered`) is not among these.
+    """
+    if event.status != "expired" or event.reason == "unanswered":
+        return False
+    return event.reason != "late" or not event.compute_ms
 
 
 def _fill(event: InferenceCompleted) -> int:

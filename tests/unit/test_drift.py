@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
+from itertools import combinations
 
 import pytest
 from hypothesis import given, settings
@@ -139,6 +141,90 @@ def test_merging_rare_labels_loses_none(columns: list[tuple[int, int]]) -> None:
     assert tuple(sum(one[row] for one in merged) for row in (0, 1)) == (before, after)
     smaller = min(before, after) / (before + after)
     assert len(merged) == 1 or all(sum(one) * smaller >= drift.EXPECTED_MIN for one in merged)
+
+
+def named(count: int, prefix: str = "old") -> list[str]:
+    return [f"{prefix}-{number}" for number in range(count)]
+
+
+def drawn(seed: int, labels: list[str], zipf: bool) -> Callable[[], str]:
+    chance, weights = random.Random(seed), [1 / (number + 1) if zipf else 1 for number in range(len(labels))]
+    return lambda: chance.choices(labels, weights)[0]
+
+
+@pytest.mark.parametrize("zipf", [False, True])
+@pytest.mark.parametrize("count", [77, 150])
+def test_many_labels_that_are_all_replaced_have_moved(count: int, zipf: bool) -> None:
+    """As many as the shipped heads have, each of them rare: nothing is as it was, in the first window."""
+    limits, series = WatchSettings(), Series(Kind.LABELS)
+    fed(series, drawn(1, named(count), zipf), limits.reference_count, limits)
+    (found,) = fed(series, drawn(2, named(count, "new"), zipf), limits.window_count, limits)
+    assert found.distance == 1.0
+    assert found.chance < 1e-9
+
+
+@pytest.mark.parametrize("window_count", [200, 50])
+@pytest.mark.parametrize("zipf", [False, True])
+@pytest.mark.parametrize("count", [77, 150])
+def test_a_share_that_goes_to_rare_labels_never_seen_is_found_as_large_as_it_is(
+    count: int, zipf: bool, window_count: int
+) -> None:
+    """Four of ten values, over twenty new labels, while the others fall a little each; a window by time is smaller."""
+    limits, series, chance = WatchSettings(window_count=window_count), Series(Kind.LABELS), random.Random(3)
+    usual, new = drawn(1, named(count), zipf), drawn(2, named(20, "new"), False)
+    assert fed(series, usual, limits.reference_count + limits.window_count, limits) == []
+    (found,) = fed(series, lambda: new() if chance.random() < 0.4 else usual(), limits.window_count, limits)
+    assert found.distance == pytest.approx(0.4, abs=0.1 if window_count == 200 else 0.2)
+
+
+@pytest.mark.parametrize("zipf", [False, True])
+@pytest.mark.parametrize("count", [77, 150])
+def test_a_frequent_label_that_takes_much_of_the_rare_ones_is_found(count: int, zipf: bool) -> None:
+    """Every third value becomes the most frequent label: many rare ones that stay do not hide it."""
+    limits, series, chance = WatchSettings(), Series(Kind.LABELS), random.Random(3)
+    usual = drawn(1, named(count), zipf)
+    fed(series, usual, limits.reference_count, limits)
+    assert len(fed(series, lambda: "old-0" if chance.random() < 1 / 3 else usual(), 200, limits)) == 1
+
+
+@pytest.mark.parametrize("zipf", [False, True])
+@pytest.mark.parametrize("count", [77, 150])
+def test_many_labels_that_stay_as_they_are_have_hardly_ever_moved(count: int, zipf: bool) -> None:
+    """Of 200 windows of 40 series one at most, where chance_max allows 0.2; their distances are mean 0.1 at most."""
+    limits, found, distances = WatchSettings(), 0, []
+    for seed in range(40):
+        series, usual = Series(Kind.LABELS), drawn(seed, named(count), zipf)
+        fed(series, usual, limits.reference_count, limits)
+        for _ in range(5):
+            found += len(fed(series, usual, limits.window_count, limits))
+            distances.append(series.distance)
+    assert found <= 1
+    assert sum(distances) / len(distances) < 0.1
+
+
+@pytest.mark.parametrize(("values", "before"), [("aabccd", 3), ("aaabbcdde", 4), ("aaaabbbb", 5), ("abcdef", 2)])
+def test_what_chance_gives_is_what_all_ways_of_dealing_the_values_out_give(values: str, before: int) -> None:
+    """Counted: the mean distance; the mean and the variance of chi-square's statistic."""
+    distances, statistics = [], []
+    for dealt in combinations(range(len(values)), before):
+        then = [values[at] for at in dealt]
+        columns = [(then.count(label), values.count(label) - then.count(label)) for label in sorted(set(values))]
+        distances.append(drift._apart(columns))
+        statistics.append(drift._statistic(columns))
+    assert drift._noise(columns) == pytest.approx(math.fsum(distances) / len(distances))
+    mean, variance = drift._moments(columns)
+    assert mean == pytest.approx(math.fsum(statistics) / len(statistics))
+    assert variance == pytest.approx(math.fsum((one - mean) ** 2 for one in statistics) / len(statistics), abs=1e-9)
+
+
+def test_of_labels_that_never_come_twice_nothing_is_said() -> None:
+    """Each value is a label of its own, as it was: no distance, and chance alone."""
+    reference, window = drift.Sample(), drift.Sample()
+    for at in range(500):
+        reference.add(f"r{at}", at)
+    for at in range(200):
+        window.add(f"w{at}", at)
+    assert compare(Kind.LABELS, reference, window) == (0.0, 1.0)
 
 
 def test_a_series_is_bounded_whatever_labels_come() -> None:

@@ -35,7 +35,7 @@ from aios.inference_workers.engines.shelf import Shelf
 from aios.inference_workers.measures import WASTED_S, Measures
 from aios.inference_workers.one_request import Requests
 from aios.inference_workers.pool import Pool
-from aios.inference_workers.tasks import CLASSIFIER, Classify, Task, Versions
+from aios.inference_workers.tasks import CLASSIFIER, Classify, Task, Unreadable, Versions
 from aios.schemas.codec import Codec
 from aios.schemas.models import InferenceCancelled, InferenceCompleted, InferenceRequested
 from aios.streams import installed, model_files, pool_files
@@ -46,7 +46,7 @@ from aios.streams.topics import INFERENCE_COMPLETED
 from aios.streams.topology import BY_NAME
 from aios.streams.wall_clock import wall_ms
 from tests.fakes.breakers import OwnBreakers
-from tests.fakes.engine import ENGINE_US, FakeEngine
+from tests.fakes.engine import ENGINE_US, FakeEngine, shelf_of
 from tests.fakes.kept import KeptInMemory
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.roads import FakeRoads
@@ -224,6 +224,24 @@ def test_a_version_that_its_server_does_not_know_stops_the_process_where_it_serv
     assert found == {f"r{n}": ("ok", "") if n % 2 else failed for n in range(6)}
 
 
+@pytest.mark.parametrize("serving", [OLDER, CLASSIFIER])
+def test_a_version_whose_files_cannot_be_read_stops_the_process_where_it_serves(serving: str, tmp_path: Path) -> None:
+    """Where another one serves, it fails its own requests, as one that its server does not know."""
+    shelf = shelf_of(FakeEngine())
+    task = Versions(Unreadable(CLASSIFIER, OSError("torn")), Classify(shelf, {"letters": HEAD}, OLDER))
+    roads = FakeRoads([record(n, request(n, model=OLDER if n % 2 else CLASSIFIER)) for n in range(4)])
+    running = serve(roads, shelf, tmp_path, task=task, serves=lambda model: model == serving)
+    if serving == CLASSIFIER:
+        with pytest.raises(ConfigError, match="torn"):
+            asyncio.run(running)
+        return
+    asyncio.run(running)
+    found = {answer.request_id: (answer.status, answer.reason) for answer in answers(roads)}
+    assert found == {
+        f"r{n}": ("ok", "") if n % 2 else ("failed", f"{CLASSIFIER} cannot be asked here: torn") for n in range(4)
+    }
+
+
 class Loads(FakeEngine):
     """When it is let."""
 
@@ -318,6 +336,31 @@ def test_what_this_worker_does_not_serve_is_answered_with_the_reason(
     assert (answer.status, answer.model) == ("failed", changed.get("model", CLASSIFIER))
     assert says in answer.reason
     assert not engine.asked
+
+
+class Away(FakeEngine):
+    """It is asked, and answers nothing."""
+
+    async def embed(self, request: Embed) -> Embedding:
+        await super().embed(request)
+        raise Unavailable("the fake server answers 500")
+
+
+def test_a_version_whose_server_never_answers_is_told_from_one_that_was_never_asked(tmp_path: Path) -> None:
+    """At its deadline the answer says `unanswered`, what came too late says `late`; the version beside it answers."""
+    shelf, task = canaried(Away())
+    asked = [request(0), request(1, model=OLDER, deadline_at=wall_ms() + 500), request(2)]
+    asked.append(request(3, model=OLDER, deadline_at=wall_ms() - 1))
+    roads = FakeRoads([record(n, each) for n, each in enumerate(asked)])
+    asyncio.run(serve(roads, shelf, tmp_path, task=task))
+    found = [(answer.request_id, answer.status, answer.reason) for answer in answers(roads)]
+    assert sorted(found) == [
+        ("r0", "ok", ""),
+        ("r1", "expired", "unanswered"),
+        ("r2", "ok", ""),
+        ("r3", "expired", "late"),
+    ]
+    assert len(roads.finished) == 4
 
 
 def test_a_late_request_costs_no_token(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ def test_a_trial_belongs_to_its_activation() -> None:
         (records.answer("c", "card", version=2, status="failed"), (1, 1, [])),
         (records.answer("c", "card", version=2, status="expired"), (1, 1, [])),
         (records.answer("c", "card", version=2, status="expired", compute_ms=0), (0, 0, [])),
+        (records.answer("c", "card", version=2, status="expired", compute_ms=0, reason="unanswered"), (1, 1, [])),
         (records.answer("c", "card", version=2, status="expired", reason="cancelled: decided"), (0, 0, [])),
         (records.answer("c", "card", version=3), (0, 0, [])),
     ],
@@ -161,8 +162,8 @@ def test_a_trial_belongs_to_its_activation() -> None:
 def test_an_answer_counts_as_what_it_is(
     event: InferenceCompleted, expected: tuple[int, int, list[tuple[float, int]]]
 ) -> None:
-    """answers, errors, times: what failed is an error, and like what the cache gave says nothing of time. What was too
-    late to be asked, or called off, is no answer of the model.
+    """answers, errors, times: what failed, or was asked in vain until its deadline, is an error, and like what the
+    cache gave says nothing of time. What was too late to be asked, or called off, is no answer of the model.
 
     A time stands with how many shared the engine meanwhile: seven milliseconds, of which 1.5 were its own.
     """
@@ -171,6 +172,18 @@ def test_an_answer_counts_as_what_it_is(
     take(state, 0, event)
     side = state.trials["triage-encoder"].canary
     assert (side.answers, side.errors, side.times) == expected
+
+
+@pytest.mark.parametrize("stable", ["ok", "expired"])
+def test_a_canary_that_never_answers_goes_back(stable: str) -> None:
+    """Its server was asked in vain until every deadline; unless the version beside it has no answers either."""
+    state = State(LIMITS)
+    state.follow([activated()])
+    for offset in range(100):
+        status = "expired" if offset % 2 else stable
+        event = records.answer("c", "card", version=1 + offset % 2, status=status, compute_ms=0, reason="unanswered")
+        take(state, offset, event)
+    assert [verdict.measure for _, verdict in state.verdicts()] == (["error_share"] if stable == "ok" else [])
 
 
 @pytest.mark.parametrize(
