@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 from aios.inference_workers.cache import Answers, Kept, Nothing, key_of
-from aios.inference_workers.cancels import Cancelled, Nobody
+from aios.inference_workers.cancels import CANCELLED, Cancelled, Nobody
 from aios.inference_workers.engines import batch
 from aios.inference_workers.engines.batch import BULK_PRIORITY, Usage
 from aios.inference_workers.engines.engine import Engine, RequestRefused
@@ -38,7 +38,7 @@ from aios.streams.wall_clock import wall_ms
 
 REASON_CHARS_MAX = 300
 OK, FAILED, EXPIRED = "ok", "failed", "expired"
-LATE, UNANSWERED, CANCELLED, LET_GO = "late", "unanswered", "cancelled", "let_go"
+LATE, UNANSWERED, LET_GO = "late", "unanswered", "let_go"
 LOOK_S = 0.5  # between two looks at whether the answer would still be taken
 
 

@@ -28,6 +28,7 @@ from aios.streams.config import KafkaSettings
 from aios.streams.errors import Unavailable
 from aios.streams.topics import Topic
 
+CANCELLED = "cancelled"  # how the reason of an answer begins that nobody waits for
 REMEMBERED_MAX = 100_000
 STANDSTILL_S_MAX = 10.0  # at start, without one more of them read
 POLL_S = 0.2

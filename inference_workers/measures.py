@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from prometheus_client import Counter, Gauge, Histogram
 
 from aios.inference_workers import device
+from aios.inference_workers.cancels import CANCELLED
 from aios.inference_workers.engines.batch import Usage, kept_free
 from aios.inference_workers.engines.engine import Told
 from aios.schemas.models import InferenceCompleted
@@ -76,7 +77,8 @@ QUEUED = Histogram(
 COMPUTED = Histogram(
     "aios_request_inference_time_seconds", "From that seat to the answer.", ["pool"], buckets=metrics.SECONDS
 )
-ANSWERS = Counter("aios_inference_answers", "Answers acknowledged: ok, expired, failed.", ["pool", "status"])
+STATUSES = ("ok", "expired", "cancelled", "failed")  # a case that is called off is nobody's failure
+ANSWERS = Counter("aios_inference_answers", f"Answers acknowledged: {', '.join(STATUSES)}.", ["pool", "status"])
 REFUSED = Counter("aios_inference_refused", "Of those that failed: refused before a token was spent.", ["pool"])
 CACHED = Counter("aios_answer_cache_hits", "Answers that cost nothing: they were known.", ["pool"])
 ENGINE_S = Counter("aios_engine_seconds", "Engine time of a pool's answers.", ["pool"])
@@ -167,7 +169,7 @@ class Measures:
         self._e2e, self._first, self._per_token = (each.labels(*labels) for each in (E2E, FIRST, PER_TOKEN))
         self._read, self._written = (USAGE.labels(*labels, kind) for kind in ("input", "output"))
         self._queued, self._computed = QUEUED.labels(pool.pool), COMPUTED.labels(pool.pool)
-        self._statuses = {status: ANSWERS.labels(pool.pool, status) for status in ("ok", "expired", "failed")}
+        self._statuses = {status: ANSWERS.labels(pool.pool, status) for status in STATUSES}
         self._refused, self._cached = REFUSED.labels(pool.pool), CACHED.labels(pool.pool)
         self._engine_s, self._cost = ENGINE_S.labels(pool.pool), COST.labels(pool.pool)
         self._wasted_s = WASTED_S.labels(pool.pool)
@@ -186,7 +188,8 @@ class Measures:
         """An answer was acknowledged. seconds: since the request's broker timestamp."""
         self._e2e.observe(max(0.0, seconds))
         self._queued.observe(completed.queue_ms / 1000)
-        self._statuses.get(completed.status, self._statuses["failed"]).inc()
+        status = CANCELLED if completed.reason.startswith(CANCELLED) else completed.status
+        self._statuses.get(status, self._statuses["failed"]).inc()
         self._spent(completed)
         if completed.cached:
             self._cached.inc()

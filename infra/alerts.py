@@ -218,7 +218,7 @@ def _pools(pools: Iterable[Pool]) -> Iterator[Alert]:
         answers = "aios_inference_answers_total" + of[:-1]
         yield Alert(
             name="AiosPoolFails",
-            expr=_burns("pool", f'{answers},status!="ok"}}', f"{answers}}}", 1 - pool.objective.success),
+            expr=_burns("pool", f'{answers},status=~"failed|expired"}}', f"{answers}}}", 1 - pool.objective.success),
             minutes=5,
             severity="ticket",
             says="{{ $value | humanizePercentage }} of what {{ $labels.pool }} is asked fail or come too late",

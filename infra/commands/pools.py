@@ -26,7 +26,7 @@ from aios.streams import installed
 from aios.streams.pool_files import Pool
 
 ASK_S_MAX = 2.0
-STATUSES = ("ok", "expired", "failed")
+STATUSES = ("ok", "expired", "cancelled", "failed")
 COLUMNS = (
     "pool",
     "model",

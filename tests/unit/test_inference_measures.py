@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from aios.inference_workers import device
 from aios.inference_workers.engines.batch import Usage
-from aios.inference_workers.measures import Engines, Measures, Rate, Share
+from aios.inference_workers.measures import STATUSES, Engines, Measures, Rate, Share
 from aios.streams import installed
 from aios.streams.pool_files import Goal, Lane, Limits, Pool, Price
 from tests.fakes.answers import answer
@@ -165,20 +165,21 @@ def test_an_answer_is_counted_once_under_each_name() -> None:
     measures.answered(replace(ANSWER, status="expired", cost_micro=0), seconds=2.0)
     refused = replace(ANSWER, status="failed", prompt_tokens=0, output_tokens=0, engine_us=0, cost_micro=0)
     measures.answered(refused, seconds=0.1)
+    called_off = replace(refused, status="expired", reason="cancelled: decided")
+    measures.answered(called_off, seconds=0.1)
     labels = {"pool": pool.pool, "gen_ai_operation_name": "chat", "gen_ai_request_model": "probe"}
-    assert value("gen_ai_server_request_duration_seconds_count", **labels) == 4
+    assert value("gen_ai_server_request_duration_seconds_count", **labels) == 5
     assert value("gen_ai_server_time_to_first_token_seconds_sum", **labels) == pytest.approx(0.1)
     assert value("gen_ai_server_time_per_output_token_seconds_sum", **labels) == pytest.approx(0.04)
-    assert value("aios_request_queue_time_seconds_count", pool=pool.pool) == 4
-    assert value("aios_request_queue_time_seconds_sum", pool=pool.pool) == pytest.approx(4 * 0.005)
+    assert value("aios_request_queue_time_seconds_count", pool=pool.pool) == 5
+    assert value("aios_request_queue_time_seconds_sum", pool=pool.pool) == pytest.approx(5 * 0.005)
     assert value("aios_request_inference_time_seconds_sum", pool=pool.pool) == pytest.approx(0.5)
     assert value("gen_ai_client_token_usage_sum", **labels, gen_ai_token_type="output") == 11
-    assert [
-        value("aios_inference_answers_total", pool=pool.pool, status=status) for status in ("ok", "expired", "failed")
-    ] == [2, 1, 1]
+    counted = [value("aios_inference_answers_total", pool=pool.pool, status=status) for status in STATUSES]
+    assert dict(zip(STATUSES, counted, strict=True)) == {"ok": 2, "expired": 1, "cancelled": 1, "failed": 1}
     assert value("aios_answer_cache_hits_total", pool=pool.pool) == 1
     assert value("aios_inference_refused_total", pool=pool.pool) == 1
-    assert value("aios_cost_per_1000_inferences", pool=pool.pool) == pytest.approx(0.5)
+    assert value("aios_cost_per_1000_inferences", pool=pool.pool) == pytest.approx(0.4)
     assert value("aios_engine_seconds_total", pool=pool.pool) == pytest.approx(0.5)
 
 
