@@ -31,7 +31,7 @@ from aios.inference_workers.engines.batch import Usage, kept_free
 from aios.inference_workers.engines.engine import Told
 from aios.schemas.models import InferenceCompleted
 from aios.streams import metrics
-from aios.streams.pool_files import Lane, Pool
+from aios.streams.pool_files import STATUSES, Lane, Pool
 
 RATE_S = 60.0  # of work, within which a new rate has replaced most of the old one
 SHARE_S = 15.0  # the same for the share of time that an engine is busy
@@ -77,7 +77,6 @@ QUEUED = Histogram(
 COMPUTED = Histogram(
     "aios_request_inference_time_seconds", "From that seat to the answer.", ["pool"], buckets=metrics.SECONDS
 )
-STATUSES = ("ok", "expired", "cancelled", "failed")  # a case that is called off is nobody's failure
 ANSWERS = Counter("aios_inference_answers", f"Answers acknowledged: {', '.join(STATUSES)}.", ["pool", "status"])
 REFUSED = Counter("aios_inference_refused", "Of those that failed: refused before a token was spent.", ["pool"])
 CACHED = Counter("aios_answer_cache_hits", "Answers that cost nothing: they were known.", ["pool"])

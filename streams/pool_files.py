@@ -29,6 +29,7 @@ SERVES: Mapping[str, tuple[str, ...]] = {
 }
 """By the task of a pool's file: those that it answers. An encoder's labels and vectors come of the same embedding."""
 PERSON = "person"  # a fallback: the workflow's on_error, without another model
+STATUSES = ("ok", "expired", "cancelled", "failed")  # of answers, as they are counted: to be called off is no failure
 
 ContextTokens = Annotated[int, Field(ge=16, le=1 << 20)]
 Sequences = Annotated[int, Field(ge=1, le=4096)]

@@ -23,10 +23,9 @@ from aios.infra.local.home import Home
 from aios.infra.output import NOT_FOUND, fail
 from aios.infra.running import load_settings
 from aios.streams import installed
-from aios.streams.pool_files import Pool
+from aios.streams.pool_files import STATUSES, Pool
 
 ASK_S_MAX = 2.0
-STATUSES = ("ok", "expired", "cancelled", "failed")
 COLUMNS = (
     "pool",
     "model",

@@ -75,10 +75,17 @@ def check(
     before = dict(position.inputs) if position else {}
     starts, missing = dict[str, int](), dict[str, int]()
     for topic, one in inputs.items():
-        limit = given_up.get(f"{topic}/{partition}", 0)
-        starts[topic] = _start(where, topic, one, position, partitions=partitions, given_up=limit)
-        if starts[topic] > before.get(topic, starts[topic]):
-            missing[topic] = starts[topic] - before[topic]
+        offset = _start(where, topic, one, position, partitions)
+        if one.start > offset:
+            place = f"{topic}/{partition}"
+            if one.start > given_up.get(place, 0):
+                raise StateBroken(
+                    f"{where}: {topic} starts at {one.start}, above its position {offset}: records were deleted before "
+                    f"they were processed. To go on without them, set `kafka.given_up: {{{place}: {one.start}}}` and "
+                    f"start it again; {AGAIN}"
+                )
+            missing[topic] = one.start - offset
+        starts[topic] = max(offset, one.start)
     ids = dict(position.topic_ids) if position else {}
     return Ground(
         position=before | starts,
@@ -88,9 +95,8 @@ def check(
     )
 
 
-def _start(
-    where: str, topic: str, found: Input, position: PositionRemembered | None, *, partitions: int, given_up: int
-) -> int:
+def _start(where: str, topic: str, found: Input, position: PositionRemembered | None, partitions: int) -> int:
+    """Where it was to go on, whether or not that is still there."""
     if found.partitions != partitions:
         raise StateBroken(
             f"{where}: {topic} has {found.partitions} partitions, the changelog {partitions}; "
@@ -116,14 +122,7 @@ def _start(
             f"`kafka-consumer-groups --group {where.rsplit(' ', 1)[1]} --topic {topic} --reset-offsets "
             f"--to-offset {offset} --execute` for that partition while the stage is down"
         )
-    if found.start > max(offset, given_up):
-        place = f"{topic}/{where.split()[1]}"
-        raise StateBroken(
-            f"{where}: {topic} starts at {found.start}, above its position {offset}: records were deleted before they "
-            f"were processed. To go on without them, set `kafka.given_up: {{{place}: {found.start}}}` and start it "
-            f"again; {AGAIN}"
-        )
-    return max(offset, found.start)
+    return offset
 
 
 def _told(topic: str, answer: Future[Any]) -> Any:

@@ -27,7 +27,6 @@ the culprit, and a kill -9 in a full batch would cost seconds).
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,11 +52,10 @@ from aios.schemas.models import PositionRemembered, TimerRemembered
 from aios.streams import failpoints, metrics, tracing
 from aios.streams.errors import Fenced, RecordError, StateBroken, Verdict
 from aios.streams.log_clock import LogClock, passed_s
+from aios.streams.overtaken import Overtaken
 from aios.streams.record import CREATED, Outgoing, Record
 from aios.streams.topics import Topic
 from aios.streams.topology import Stage
-
-log = logging.getLogger(__name__)
 
 FIRED_MAX = 500  # timers of one tick
 SURVEY_MS_MIN = 200  # between two questions where the inputs end
@@ -145,8 +143,8 @@ class PartitionStore:
             given_up=services.given_up,
         )
         for topic, count in self._ground.missing.items():
-            log.error("%s/%d goes on without %d deleted offsets: they were given up", topic, self._partition, count)
-            metrics.OVERTAKEN.labels(self._stage.name, topic).inc(count)
+            goes_on = self._ground.position[topic]
+            Overtaken(self._stage.group, skips=True).deleted(topic, self._partition, goes_on - count, goes_on)
         self._surveyed_ms = 0
         if self._remembered.position is not None:
             self._clock.see(self._remembered.position.written_at)

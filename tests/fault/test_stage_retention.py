@@ -71,6 +71,7 @@ def test_records_that_are_deleted_under_a_running_stage_stop_it(
     (place, offset) = re.findall(r"set `kafka.given_up: \{(\S+): (\d+)\}`", said)[-1]
     with _running(kafka.model_copy(update={"given_up": {place: int(offset)}}), unique, tmp_path):
         assert _until_told(kafka, out, 2)[1:] == [b'{"id": "5", "n": 2}']
+    assert f"it goes on at offset {offset}" in (tmp_path / "0.log").read_text()
     with _running(kafka, unique, tmp_path):  # and without the setting from then on
         put(kafka, first, [("a", "6")])
         assert _until_told(kafka, out, 3)[2:] == [b'{"id": "6", "n": 3}']

@@ -15,9 +15,9 @@ from prometheus_client import REGISTRY
 
 from aios.inference_workers import device
 from aios.inference_workers.engines.batch import Usage
-from aios.inference_workers.measures import STATUSES, Engines, Measures, Rate, Share
+from aios.inference_workers.measures import Engines, Measures, Rate, Share
 from aios.streams import installed
-from aios.streams.pool_files import Goal, Lane, Limits, Pool, Price
+from aios.streams.pool_files import STATUSES, Goal, Lane, Limits, Pool, Price
 from tests.fakes.answers import answer
 
 POOL = Pool(
