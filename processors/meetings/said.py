@@ -25,11 +25,13 @@ from aios.processors.meetings.spoken import spoken
 from aios.processors.meetings.verbs import plain_verbs
 
 TEXT_CHARS_MAX = 1_000  # a request; a letter is not one
+SIGNS_MAX = 8  # between two words; a pattern that looks for its place among hundreds costs seconds
 GAP = "\x00"  # stands where a time, a place or a list of people was taken out
 _QUOTES = str.maketrans(
     {"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "„": '"', "–": "-", "—": "-", "‑": "-"}
 )
 _ANNOTATED = re.compile(r"\[\s*\w{1,30}\s*:\s*([^\[\]]{1,100})\]")  # "[date : tomorrow]" of annotated transcripts
+_SIGNS = re.compile(rf"([^\w]{{{SIGNS_MAX}}})[^\w]+")
 _WORD = re.compile(r"[^\W\d_]+")
 _MENDED = listed(
     "tomorrow yesterday tonight monday tuesday wednesday thursday friday saturday sunday january february september "
@@ -103,11 +105,11 @@ class Said:
 
 
 def tidy(text: str) -> str:
-    """One space between words, straight quotes, no control signs; spelling as it was."""
+    """One space between words, at most SIGNS_MAX signs, straight quotes, no control signs; spelling as it was."""
     plain = unicodedata.normalize("NFC", text).translate(_QUOTES)
     plain = _ANNOTATED.sub(r"\1", plain)
     plain = "".join(sign if sign.isprintable() else " " for sign in plain)
-    return " ".join(plain.split())
+    return " ".join(_SIGNS.sub(r"\1 ", " ".join(plain.split())).split())
 
 
 def said(text: str) -> Said:
