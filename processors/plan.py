@@ -305,7 +305,7 @@ class Plan:
             time_ms=now_ms,
         )
         if isinstance(event, InferenceRequested):
-            return replace(out, headers=(*out.headers, *slots.urgency(event.deadline_at, event.priority)))
+            return replace(out, headers=(*out.headers, *slots.headers(event.deadline_at, event.priority, event.model)))
         return out
 
 

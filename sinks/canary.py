@@ -1,11 +1,13 @@
 """Whether a canary, the version of a model that serves a share of the cases, must go back. Pure.
 
-Enters: answers and people's choices of both versions since the canary was activated. Leaves: how both stand, and a
-Verdict when the canary crosses a limit. Guaranteed: a trial remembers TIMES_MAX times of each side and counts beside
-them; the order between the two sides does not matter; a canary that is as good as its stable version is returned less
-often than CHANCE_MAX at each look, since it is tested against stable plus the limit and not against stable.
+Enters: answers of both versions since the canary was activated, requests that ended their engine, people's choices.
+Leaves: how both stand, and a Verdict when the canary crosses a limit. Guaranteed: a trial remembers TIMES_MAX times of
+each side and counts beside them; the order between the two sides does not matter; a canary that is as good as its
+stable version is returned less often than CHANCE_MAX at each look, since it is tested against stable plus the limit and
+not against stable.
 
-    error_share      share of answers that failed, expired in the engine or cannot be used: over stable's by more
+    error_share      share of answers that failed, expired in the engine or cannot be used, and of requests that ended
+                     their engine: over stable's by more
     latency_ratio    median time of an answer in the engine: more than so many times stable's in a batch as full
     override_share   of suggestions that people saw, the share in which they chose otherwise: over stable's by more
 
@@ -28,13 +30,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
 from aios.streams.activations import Limits
 
 ANSWERS_MIN = 20  # of the canary, before its errors or times are judged; for times, of stable too
+ENDED_MIN = 2  # requests that ended their engine: from here on nobody waits for ANSWERS_MIN; each costs three engines
 REVIEWED_MIN = 10  # suggestions that people saw, before overrides are
 TIME_MS_MIN = 5.0  # shorter ones count as this: what a scheduler does to them is no model's fault
 TIMES_MAX = 500  # newest times remembered of each side
@@ -49,10 +52,13 @@ Counted = tuple[int, int]  # so many, of so many
 
 @dataclass(slots=True)
 class Side:
-    """One version since the trial began. times: ms in the engine, and how full its batch was, the newest last."""
+    """One version since the trial began. errors, engines_ended: of the answers; a request that ended its engine is one.
+    times: ms in the engine, and how full its batch was, the newest last.
+    """
 
     answers: int = 0
     errors: int = 0
+    engines_ended: int = 0
     reviewed: int = 0
     overridden: int = 0
     times: list[tuple[float, int]] = field(default_factory=list)
@@ -64,6 +70,11 @@ class Side:
         if took_ms is not None:
             self.times.append((round(took_ms, 3), fill))
             del self.times[:-TIMES_MAX]
+
+    def ended(self) -> None:
+        """A request was given up because the process of its engine ended with it."""
+        self.answered(failed=True, took_ms=None)
+        self.engines_ended += 1
 
     def decided(self, *, overridden: bool) -> None:
         """A person has answered a question of a case in which this version had a part, and was shown a suggestion."""
@@ -86,13 +97,16 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The canary goes back. canary, stable: the shares or medians (ms); chance: that an innocent one looks so."""
+    """The canary goes back. canary, stable: the shares or medians (ms); chance: that an innocent one looks so.
+    engines_ended: by how many of its requests.
+    """
 
     measure: str
     canary: float
     stable: float
     limit: float
     chance: float
+    engines_ended: int = 0
 
     @property
     def reason(self) -> str:
@@ -100,7 +114,10 @@ class Verdict:
         if self.measure == "latency_ratio":
             return f"median {self.canary:.1f} ms, stable {self.stable:.1f} ms: more than {self.limit:g} times as long"
         what = "answers fail" if self.measure == "error_share" else "decisions of people differ from its suggestion"
-        return f"{self.canary:.1%} of its {what}, {self.stable:.1%} of stable's: more than {self.limit:.1%} over it"
+        ended = f"; {self.engines_ended} of its requests ended their engine" if self.engines_ended else ""
+        return (
+            f"{self.canary:.1%} of its {what}, {self.stable:.1%} of stable's: more than {self.limit:.1%} over it{ended}"
+        )
 
 
 @dataclass(slots=True)
@@ -140,10 +157,10 @@ def _side(said: Mapping[str, Any]) -> Side:
 def judge(trial: Trial) -> Verdict | None:
     """The first limit that the canary has crossed, beyond what chance explains."""
     stable, canary, limits = trial.stable, trial.canary, trial.limits
-    if canary.answers >= ANSWERS_MIN:
+    if canary.answers >= ANSWERS_MIN or canary.engines_ended >= ENDED_MIN:
         found = _share("error_share", _errors(canary), _errors(stable), limits.error_share)
         if found is not None:
-            return found
+            return replace(found, engines_ended=canary.engines_ended)
     slow = _slower(canary.times, stable.times, limits.latency_ratio)
     if slow is not None:
         return slow

@@ -1,11 +1,12 @@
 """watch: what models say and workflows decide, held against how they began; canaries, held against who serves beside.
 
 Enters: inference.completed, case.decided, of audit.recorded what plan could not use of an answer and what people chose,
-and which canaries there are (model.activated, as a table). Leaves: model.drifted when a window has moved;
-model.activated without the canary, and its audit, when the canary misbehaves; metrics; the state, in Valkey, where
-`aios model watch` reads it. Guaranteed: state and positions are written at once, before an offset moves, so that a
-record counts once whatever restarts; a finding and a return are written once (watch_tell.py); memory is bounded
-(watch_state.py); Valkey or Kafka away pauses, and dead-letters nothing.
+of pools' dead letters those that ended their engine, which canaries there are (model.activated, as a table). Leaves:
+model.drifted when a window has moved; model.activated without the canary, and its audit, when the canary misbehaves;
+metrics; the state, in Valkey, where `aios model watch` reads it. Guaranteed: state and positions are written at once,
+before an offset moves, so that a record counts once whatever restarts; a finding and a return are written once
+(watch_tell.py); memory is bounded (watch_state.py); Valkey or Kafka away pauses, and dead-letters nothing; what is a
+dead letter already is not decoded.
 
 After a restart the state comes from Valkey; where Valkey was emptied, from the topics, as far as they reach back
 (epoch_store.py): what such a reading finds is history, and is not told again. The stage has one process, since a
@@ -25,22 +26,23 @@ from typing import cast
 
 from prometheus_client import Counter, Gauge
 
+from aios.dlq import envelope
 from aios.schemas.codec import Codec
-from aios.schemas.errors import AiosError, Verdict
+from aios.schemas.errors import AiosError, Reason, Verdict
 from aios.schemas.models import ModelActivated
 from aios.sinks import shell
 from aios.sinks.epoch_store import Emptied, EpochStore, Everything, Marks, Write
 from aios.sinks.shell import TAKE_MAX, Shell
-from aios.sinks.watch_state import Drifted, Seen, State, may_count, read_back
+from aios.sinks.watch_state import Drifted, Ended, Seen, State, may_count, read_back
 from aios.sinks.watch_tell import Return, Teller
-from aios.streams import activations, failpoints, tracing
+from aios.streams import activations, failpoints, slots, tracing
 from aios.streams.config import KafkaSettings, Settings, WatchSettings
 from aios.streams.errors import StateBroken
 from aios.streams.kafka import partitions_of, read_all
 from aios.streams.record import Record
 from aios.streams.reference import ReferenceTable
 from aios.streams.topics import AUDIT_RECORDED
-from aios.streams.topology import WATCH
+from aios.streams.topology import POOLS, WATCH
 
 IN_FLIGHT_MAX = 5_000
 GATHER_S = 1.0  # between two rounds that are not full: each writes every series that moved, whole
@@ -75,6 +77,7 @@ RETURNED = Counter("aios_canary_returned", "Canaries that went back.", ["model"]
 
 _ANY = replace(WATCH.retries, contracts=tuple(contract for topic in WATCH.reads for contract in topic.contracts))
 _TOPICS = {topic.name: topic for topic in WATCH.reads}
+_LETTERS = frozenset(pool.dead_letters.name for pool in POOLS)
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,9 @@ def state_key(cluster: str) -> str:
 
 def event_of(record: Record, codec: Codec) -> Seen:
     """Raises SchemaMismatch or Unavailable."""
+    if record.topic in _LETTERS:
+        killed = envelope.headers_said(record.headers).get("reason") == Reason.KILLS_ITS_PROCESS
+        return Ended(record.header(slots.MODEL) or "") if killed else None
     if record.topic == AUDIT_RECORDED.name and not may_count(record.value or b""):
         return None
     return cast(Seen, codec.decode_any(record.value, _TOPICS.get(record.topic, _ANY)))

@@ -1,8 +1,9 @@
 """What the watch remembers: a series for each measure of a model in a workflow and of a workflow, and a trial for each
 canary. Pure.
 
-Enters: answers of models (inference.completed), what plan could not use of them and what people chose
-(audit.recorded), decisions (case.decided), and which canaries there are. Leaves: findings of drift, verdicts on
+Enters: answers of models (inference.completed), requests that ended the process of their engine (dead letters of
+pools), what plan could not use of answers and what people chose (audit.recorded), decisions (case.decided), and which
+canaries there are. Leaves: findings of drift, verdicts on
 canaries, and what has changed as fields for Valkey. Guaranteed: a record below the position of its partition changes
 nothing, so that what comes again after a restart counts once; SUBJECTS_MAX subjects are remembered, the one that has
 been silent longest makes room.
@@ -15,8 +16,8 @@ A version of a model has series of its own; those of a workflow begin anew with 
 and what cases in flight add of the version before is counted with them (answers do not say which version asked).
 
 An answer that plan cannot use (it breaks its contract, or its label is not of the workflow's list) is an error of its
-model, as plan's audit says; so is one that its engine was asked for in vain until the deadline. Of a request that ends
-its engine's process no answer is written: it is a dead letter, and not seen here. A person's choice counts for the
+model, as plan's audit says; so is one that its engine was asked for in vain until the deadline, and so is a request
+that is a dead letter because it ends every process that has it in hand. A person's choice counts for the
 models that the case had used by then, whatever the case comes to and whether its decision has a label; where two are
 asked, the first one's does, so that a question counts once. A worker that dies between answer and commit answers again;
 such a repeat counts twice.
@@ -55,7 +56,16 @@ KINDS: Mapping[str, Kind] = {
 
 log = logging.getLogger(__name__)
 Key = tuple[str, str]  # subject, measure
-Seen = InferenceCompleted | CaseDecided | AuditRecorded | None  # None: a record that says nothing here
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A request that was given up because the process of its engine ended with it. model: name@version."""
+
+    model: str
+
+
+Seen = InferenceCompleted | Ended | CaseDecided | AuditRecorded | None  # None: a record that says nothing here
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,9 @@ class State:
             case InferenceCompleted():
                 self._tell_answer(event, record.timestamp_ms)
                 values = _of_answer(event)
+            case Ended():
+                self._tell_ended(event, record.timestamp_ms)
+                return []
             case CaseDecided():
                 self._follow_version(f"workflow:{event.workflow}", event.workflow_version)
                 values = _of_decision(event)
@@ -209,6 +222,11 @@ class State:
         failed = event.status != "ok"
         took = event.engine_us / 1000 if event.engine_us else float(event.compute_ms)
         side.answered(failed=failed, took_ms=None if failed or event.cached else took, fill=_fill(event))
+
+    def _tell_ended(self, event: Ended, at_ms: int) -> None:
+        side = self._side(event.model, at_ms)
+        if side is not None:
+            side.ended()
 
     def _tell_choice(self, event: AuditRecorded, at_ms: int) -> None:
         said = json.loads(event.detail)

@@ -4,7 +4,8 @@ Enters: the tenant and the case of a command. Leaves: its key. Guaranteed: the c
 SLOTS partitions of a pool's topic, whatever its cases are, and those of one case in one; so a worker that is fair to
 partitions is fair to tenants, and a backlog of one tenant stands in none of the partitions that are others' alone.
 Which case a command is of says its value, and the header `ce_subject` to who does not read the value; how urgent it is
-say headers too, so that workers choose among commands that they have not read yet.
+and which version it asks say headers too, so that workers choose among commands that they have not read yet, and that
+it is known of one that nobody reads any more whose engine it has ended.
 
 Rejected: the tenant alone as key (one tenant could keep one worker busy at most), the case id (each tenant's backlog
 lies before everybody's next command in every partition).
@@ -18,6 +19,7 @@ from aios.streams.record import Headers
 SLOTS = 8  # of a tenant
 _SUBJECT = "ce_subject"
 DEADLINE, PRIORITY = "aios-deadline", "aios-priority"  # headers: Unix ms; lower is earlier
+MODEL = "aios-model"  # header: name@version
 
 PRIORITY_MAX = 1_000  # of a command, either side of 0; each step is as good as a deadline of a second earlier
 
@@ -27,9 +29,9 @@ def key_of(tenant: str, case_id: str) -> bytes:
     return f"{tenant}/{murmur2(case_id.encode()) % SLOTS}".encode()
 
 
-def urgency(deadline_at: int, priority: int) -> Headers:
-    """Headers that say how urgent a command is."""
-    return (DEADLINE, str(deadline_at).encode()), (PRIORITY, str(priority).encode())
+def headers(deadline_at: int, priority: int, model: str) -> Headers:
+    """What is said of a command beside its value."""
+    return (DEADLINE, str(deadline_at).encode()), (PRIORITY, str(priority).encode()), (MODEL, model.encode())
 
 
 def case_of(headers: Headers) -> str:

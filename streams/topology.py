@@ -285,7 +285,12 @@ WATCH = Stage(
     name="watch",
     kind=Kind.SINK,
     does="drift of models and workflows; returns a canary that misbehaves",
-    reads=(topics.INFERENCE_COMPLETED, topics.CASE_DECIDED, topics.AUDIT_RECORDED),
+    reads=(
+        topics.INFERENCE_COMPLETED,
+        topics.CASE_DECIDED,
+        topics.AUDIT_RECORDED,
+        *(pool.dead_letters for pool in POOLS),  # a request that ends every engine has no answer
+    ),
     writes=(topics.MODEL_DRIFTED, topics.MODEL_ACTIVATED, topics.AUDIT_RECORDED),
     process="watch",
     objective=Objective(p95_ms=5_000),

@@ -86,7 +86,7 @@ async def put(kafka: KafkaSettings, codec: Codec, asked: Sequence[InferenceReque
                 ASKED.name,
                 slots.key_of(one.tenant, one.case_id),
                 codec.encode(ASKED, one),
-                (("aios-tenant", one.tenant.encode()), *slots.urgency(one.deadline_at, one.priority)),
+                (("aios-tenant", one.tenant.encode()), *slots.headers(one.deadline_at, one.priority, one.model)),
             )
             for one in asked
         )

@@ -15,16 +15,18 @@ import pytest
 from click.testing import CliRunner
 from redis import Redis
 
+from aios.dlq.deaths import ALONE_MAX, given_up
+from aios.dlq.envelope import Failure, wrap
 from aios.infra.cli import aios
 from aios.infra.local.valkey import Valkey
 from aios.schemas.codec import Codec
 from aios.schemas.errors import SchemaMismatch
 from aios.schemas.models import AuditRecorded, Event, ModelActivated, ModelDrifted
 from aios.sinks.watch import state_key
-from aios.streams import activations, config, topology
+from aios.streams import activations, config, slots, topology
 from aios.streams.config import KafkaSettings
 from aios.streams.kafka import Delivery, cluster_id, ensure_topics, read_all
-from aios.streams.record import Outgoing
+from aios.streams.record import Outgoing, Record
 from aios.streams.topics import AUDIT_RECORDED, INFERENCE_COMPLETED, MODEL_ACTIVATED, MODEL_DRIFTED
 from aios.streams.topology import WATCH
 from tests.broker import watch_records as records
@@ -84,6 +86,17 @@ class Watched:
     def answers(self, count: int, *labels: str, version: int = 1, **more: Any) -> None:
         """So many, acknowledged."""
         deliver(self.kafka, [records.outgoing(self.codec, self._answer(labels, version, more)) for _ in range(count)])
+
+    def letters(self, count: int, *, version: int) -> None:
+        """So many requests, given up as a worker gives up those that end it."""
+        pool = topology.POOLS[0]
+        for number in range(count):
+            headers = slots.headers(0, 0, f"{self.model}@{version}")
+            record = Record(pool.inputs[0].name, 0, number, int(time.time() * 1000), b"k", b"v", headers)
+            error = given_up(ALONE_MAX)
+            assert error is not None
+            failure = Failure(stage=pool, error=error, attempts=1, now_ms=record.timestamp_ms, cluster="")
+            deliver(self.kafka, [wrap(record, failure)])
 
     def _answer(self, labels: tuple[str, ...], version: int, more: dict[str, Any]) -> Any:
         self._cases += 1
@@ -210,6 +223,22 @@ def test_a_bad_canary_goes_back_once_whatever_dies(watched: Callable[[], Watched
     said = json.loads(audit.detail)
     assert (audit.actor, audit.case_seq, said["measure"], said["canary_version"]) == (WATCH.name, 0, "error_share", 2)
     assert said["why"] == after[1].reason
+
+
+def test_a_canary_that_ends_its_engine_goes_back(watched: Callable[[], Watched]) -> None:
+    """Its requests have no answers: they are dead letters, and three of them are enough."""
+    w = watched()
+    w.canary()
+    w.answers(100, "card", "loan")
+    w.letters(2, version=2)
+    with w.sink.process():
+        until(w.has_taken)
+        assert len(w.activated()) == 1
+        w.letters(1, version=2)
+        until(lambda: len(w.activated()) == 2)
+    (_, after) = w.activated()
+    assert (after.version, after.canary_version, after.by) == (1, 0, WATCH.name)
+    assert "3 of its requests ended their engine" in after.reason
 
 
 def test_a_good_canary_stays_and_is_shown(watched: Callable[[], Watched]) -> None:

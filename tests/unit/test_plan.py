@@ -34,7 +34,7 @@ from aios.streams import inputs, topics
 from aios.streams.errors import Reason, RecordError, SchemaMismatch, StateBroken
 from aios.streams.partitioner import partition_of
 from aios.streams.record import Outgoing, Record
-from aios.streams.slots import key_of, urgency
+from aios.streams.slots import headers, key_of
 from aios.streams.topics import Topic
 from aios.streams.topology import PLAN
 from tests.fakes import admissions
@@ -86,13 +86,16 @@ def answer(request: InferenceRequested) -> InferenceCompleted:
     return answer_to(request, output=output, completed_at=NOW_MS)
 
 
-def test_a_command_says_in_its_headers_how_urgent_it_is() -> None:
-    """A worker orders commands by them, undecoded; nothing else that plan writes has them."""
+def test_a_command_says_in_its_headers_how_urgent_it_is_and_what_it_asks() -> None:
+    """A worker orders commands by them, undecoded; the watch knows by them whose engine one has ended. Nothing else
+    that plan writes has them.
+    """
     first = CORE.step(record(topics.CASE_ADMITTED, admitted()), Store(), NOW_MS)
     request = request_of(first)
     for out in first.outputs:
-        said = {name: value for name, value in out.headers if name in dict(urgency(0, 0))}
-        assert said == (dict(urgency(request.deadline_at, request.priority)) if ".requested." in out.topic else {})
+        said = {name: value for name, value in out.headers if name in dict(headers(0, 0, ""))}
+        expected = dict(headers(request.deadline_at, request.priority, request.model))
+        assert said == (expected if ".requested." in out.topic else {})
 
 
 @pytest.mark.parametrize("says", ["noted.exists(n, n.startsWith('urgent.')) ? -100 : 0", "size(noted) * -9000"])

@@ -16,9 +16,12 @@ from aios.schemas.codec import Codec
 from aios.schemas.models import AuditRecorded, CaseDecided, InferenceCompleted, ModelActivated
 from aios.sinks import watch_state
 from aios.sinks.canary import UNKNOWN
-from aios.sinks.watch_state import SUBJECTS_MAX, State, may_count, read_back
+from aios.sinks.watch import event_of
+from aios.sinks.watch_state import SUBJECTS_MAX, Ended, State, may_count, read_back
 from aios.streams.config import WatchSettings
 from aios.streams.record import Record
+from aios.streams.record import headers_of as record_headers
+from aios.streams.topology import POOLS, Stage
 from tests.broker import outcome_records
 from tests.broker import watch_records as records
 from tests.fakes.flow import Flow
@@ -184,6 +187,42 @@ def test_a_canary_that_never_answers_goes_back(stable: str) -> None:
         event = records.answer("c", "card", version=1 + offset % 2, status=status, compute_ms=0, reason="unanswered")
         take(state, offset, event)
     assert [verdict.measure for _, verdict in state.verdicts()] == (["error_share"] if stable == "ok" else [])
+
+
+@pytest.mark.parametrize(("stable", "returned_after"), [("ok", 3), ("ended", None)])
+def test_a_canary_that_ends_its_engine_goes_back(stable: str, returned_after: int | None) -> None:
+    """After a few requests, since each costs three engines; unless those of the version beside it do the same."""
+    state = State(LIMITS)
+    state.follow([activated()])
+    for offset in range(100):
+        event = records.answer("c", "card", version=1) if stable == "ok" else Ended("triage-encoder@1")
+        state.take(record("inference.completed.v1", offset), event)
+    given_up = 0
+    while given_up < 20 and not state.verdicts():
+        state.take(record("aios.infer.classify.dlq", given_up), Ended("triage-encoder@2"))
+        given_up += 1
+    assert given_up == (returned_after or 20)
+    reasons = [verdict.reason for _, verdict in state.verdicts()]
+    ends = "over it; 3 of its requests ended their engine"
+    assert [reason.endswith(ends) for reason in reasons] == ([True] if returned_after else [])
+    state.take(record("aios.infer.classify.dlq", 50), Ended("no model"))
+    assert read_back(state.written(), LIMITS).trials == state.trials
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool.name)
+@pytest.mark.parametrize(
+    ("headers", "seen"),
+    [
+        ({"aios.dlq.reason": "kills_its_process", "aios-model": "m@2"}, Ended("m@2")),
+        ({"aios.dlq.reason": "kills_its_process"}, Ended("")),
+        ({"aios.dlq.reason": "schema_invalid", "aios-model": "m@2"}, None),
+        ({"aios-model": "m@2"}, None),
+    ],
+)
+def test_a_letter_that_ended_its_engine_is_known_undecoded(pool: Stage, headers: dict[str, str], seen: Any) -> None:
+    """By what plan has said of it beside its value."""
+    letter = Record(pool.dead_letters.name, 0, 0, NOW, b"k", b"no Avro", record_headers(headers))
+    assert event_of(letter, Codec(FakeRegistry())) == seen
 
 
 @pytest.mark.parametrize(
