@@ -1,7 +1,8 @@
 """Follows topics of a running system from where they end now, for commands that watch: demo and bench.
 
 Enters: topic names. Leaves: records, read committed, every partition, no group. Guaranteed: what is produced after
-the constructor returned is seen; nothing is committed.
+the constructor returned is seen; nothing is committed; nothing is fetched before the first poll, so that whoever
+measures a system and reads afterwards puts no load on it.
 """
 
 from __future__ import annotations
@@ -32,10 +33,13 @@ class Tail:
         except KafkaException as error:
             self._consumer.close()
             raise Unavailable(f"Kafka at {kafka.bootstrap_servers}: {error}") from error
-        self._consumer.assign(places)
+        self._places = places  # not assigned yet
 
     def poll(self, wait_s: float) -> list[Record]:
         """What is there, waiting up to wait_s for the first of it. Raises Unavailable."""
+        if self._places:
+            self._consumer.assign(self._places)
+            self._places = []
         found = []
         for message in self._consumer.consume(READ_MAX, wait_s):
             if message.error():

@@ -40,6 +40,7 @@ AHEAD_SHARED_MAX = 256  # the same: a pause throws away what was fetched
 LAG_S = 1.0
 ANSWER_S_MAX = 5.0  # of one question about positions; asked again until it is answered
 SAY_S = 30.0  # between two log lines about the same trouble
+GATHER_BYTES = 256 << 10  # where records may wait for others, so many need not
 HEARTBEAT_MS = 1_000  # how soon a member hears of a rebalance
 POLL_INTERVAL_MS = 300_000
 STICKY, RANGE = "cooperative-sticky", "range"
@@ -93,6 +94,7 @@ class Polling:
         drain_s_max: float,
         ahead_is_shared: bool,
         skips: bool,
+        gather_ms: int,
     ) -> None:
         """As of an Intake. ahead_is_shared: by its partitions, of which each is paused once enough of it waits."""
         self._kafka = kafka
@@ -108,6 +110,7 @@ class Polling:
         self._batch_max, self._ahead_max = (
             (BATCH_SHARED_MAX, AHEAD_SHARED_MAX) if ahead_is_shared else (BATCH_MAX, AHEAD_MAX)
         )
+        self._gather = {"fetch.min.bytes": GATHER_BYTES, "fetch.wait.max.ms": gather_ms} if gather_ms else {}
         self._holding = False
         self._full_since = 0.0
         self._lag_at = 0.0
@@ -385,6 +388,7 @@ class Polling:
                 "queued.min.messages": self._ahead_max,  # a pause throws away what was fetched
                 "queued.max.messages.kbytes": 16 << 10,
                 "fetch.queue.backoff.ms": 20,
+                **self._gather,
                 "on_commit": self._commits.answered,
                 "error_cb": self._heard,
                 "log_level": 2,  # the rest is said by _heard, once in a while

@@ -1,4 +1,4 @@
-"""What a stateless stage does where its partition does not go on where its group had read to."""
+"""What a stateless stage does where its partition does not go on where its group had read to; how long Kafka waits."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from prometheus_client import REGISTRY
 
+from aios.sinks.shell import gather_ms
 from aios.streams import polling, topology
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import StateBroken
@@ -30,6 +31,7 @@ class Log:
         self.offsets = set(offsets)
         self.start = start
         self.end = offsets.stop
+        self.config: dict[str, object] = {}
         self.group_at = committed
         self.unanswered = 0  # questions that Kafka will leave unanswered
         self.sought: Callable[[], None] = lambda: None  # what comes in between
@@ -38,7 +40,8 @@ class Log:
         self._told_end: int | None = None
         self._assign: Callable[[], object] | None = None
 
-    def __call__(self, *_: object, **__: object) -> Log:
+    def __call__(self, config: dict[str, object], **_: object) -> Log:
+        self.config = config
         return self
 
     def subscribe(self, _: object, on_assign: Callable[..., None], **__: object) -> None:
@@ -113,11 +116,9 @@ class Message:
 @pytest.fixture
 def reading(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     @asynccontextmanager
-    async def opened(log: Log, *, skips: bool = True) -> AsyncIterator[Intake]:
+    async def opened(log: Log, **own: Any) -> AsyncIterator[Intake]:
         monkeypatch.setattr(polling, "Consumer", log)
-        intake = Intake(
-            KafkaSettings(bootstrap_servers="none"), group=GROUP, topics=[TOPIC], in_flight_max=100, skips=skips
-        )
+        intake = Intake(KafkaSettings(bootstrap_servers="none"), group=GROUP, topics=[TOPIC], in_flight_max=100, **own)
         try:
             await intake.start()
             yield intake
@@ -141,6 +142,28 @@ def overtaken() -> float:
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_kafka_keeps_records_back_only_for_who_has_time(reading: Callable[..., Any]) -> None:
+    """An answer costs it a look at every partition: who has none of the time is answered at once all the same."""
+
+    async def waits(**own: Any) -> dict[str, object]:
+        log = Log(range(3))
+        async with reading(log, **own) as intake:
+            assert [record.offset for record in await take(intake, 3)] == [0, 1, 2]
+        return {name: value for name, value in log.config.items() if name.startswith("fetch.") and "queue" not in name}
+
+    assert asyncio.run(waits()) == {}
+    assert asyncio.run(waits(gather_ms=300)) == {"fetch.min.bytes": polling.GATHER_BYTES, "fetch.wait.max.ms": 300}
+
+
+@pytest.mark.parametrize(
+    "stage", [stage for stage in topology.STAGES if stage.kind is Kind.SINK], ids=lambda one: one.name
+)
+def test_a_sink_has_its_records_kept_back_where_nobody_waits_for_it(stage: topology.Stage) -> None:
+    """Callers wait for outcomes, operators for letters; who has seconds for a record gives up a quarter at most."""
+    assert (gather_ms(stage) > 0) == (stage.name in {"audit", "lake", "watch"})
+    assert gather_ms(stage) <= stage.objective.p95_ms / 4
 
 
 def test_what_retention_took_unread_is_told_and_counted(
