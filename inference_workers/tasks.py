@@ -259,9 +259,12 @@ def _heads(model: str) -> Mapping[str, classify.Head]:
     path = heads_of(model)
     try:
         ZipFile(path).close()  # numpy would leave a file open that is none
-        return classify.load(path)
+        found = classify.load(path)
     except Exception as error:  # whatever numpy and zip make of bytes that are no heads
         raise ConfigError(f"{path} holds no heads: {type(error).__name__}: {error}") from error
+    if why := model_files.changed(model):
+        raise ConfigError(why)
+    return found
 
 
 def heads_of(model: str) -> Path:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, replace
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import ModelActivated, PromptActivated
-from aios.streams import reference
+from aios.streams import model_files, reference
 from aios.streams.config import KafkaSettings
 from aios.streams.errors import ConfigError
 from aios.streams.prompt_files import Recorded
@@ -136,13 +136,18 @@ def returned(told: ModelActivated) -> ModelActivated:
 
 
 def write(kafka: KafkaSettings, codec: Codec, told: ModelActivated, *, by: str, reason: str) -> ModelActivated:
-    """Let it serve, and the audit know. Returns what was written. Raises Unavailable."""
+    """Let it serve, and the audit know, with the digests of what lies here of it. Returns what was written.
+
+    Raises Unavailable.
+    """
     said = replace(told, by=by, reason=reason, activated_at=wall_ms())
+    named = {f"{said.model}@{version}" for version in (said.version, said.canary_version)}
     detail = {
         "version": said.version,
         "canary_version": said.canary_version,
         "canary_permille": said.canary_permille,
         "reason": reason,
+        "digests": {one: model_files.digest(one) for one in sorted(named.intersection(model_files.known()))},
     }
     reference.write(
         kafka,

@@ -5,7 +5,8 @@ plan, which asks the newest where nobody has activated another, and for `aios mo
 refused with the file's name; a version says its own name, and is in one of the folders alone. A version is immutable:
 whoever has decided with it can say what it was; another one is another folder. One whose card leaves something unsaid
 is a draft, and so is one that is made to be trained (it has `data`) until it was judged (metrics.json): nobody is
-served by a draft, and it is not the newest.
+served by a draft, and it is not the newest. Nor is one whose heads are others than those that were judged: who asks it
+hears so.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ CARD = "card.yaml"
 METRICS = "metrics.json"
 DATA = "data"
 HEADS = "heads.npz"  # of a version's folder: trained heads, each of its arrays named HEAD.WHAT
+HEADS_JUDGED = "heads_sha256"  # in METRICS: which heads the figures are of
 UNSAID = "not said yet"  # on a card: what only its makers can say
 REFERENCE = re.compile(r"([a-z][a-z0-9-]{0,63})@([1-9][0-9]{0,5})")
 
@@ -116,6 +118,21 @@ def metrics(reference: str) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     return found
+
+
+def heads_digest(reference: str) -> str:
+    """SHA-256 of a version's heads as they are now; empty: it has none."""
+    path = folder(reference) / HEADS
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def changed(reference: str) -> str:
+    """Why a version is not what was judged, empty if it is, or if nobody knows. Raises ConfigError."""
+    judged = metrics(reference).get(HEADS_JUDGED)
+    if judged is None or judged == heads_digest(reference):
+        return ""
+    path = folder(reference) / HEADS
+    return f"{path} is not what {reference} was judged with: put that back, and make another version of this"
 
 
 def known() -> list[str]:

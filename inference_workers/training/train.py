@@ -234,6 +234,7 @@ def main(verb: str, name: str, policy: Mapping[str, Mapping[str, float]]) -> Non
         test = evaluate(name, policy, "test") | (own.evaluate(load(heads_of(name)), policy) if own else {})
         demo = evaluate(name, policy, "demo")
         metrics |= {"policy": policy, "test": test} | ({"demo": demo} if demo else {})
+    metrics[model_files.HEADS_JUDGED] = model_files.heads_digest(name)
     path.write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(json.dumps(metrics))
 

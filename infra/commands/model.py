@@ -23,6 +23,7 @@ import yaml
 
 from aios.inference_workers.training import labels
 from aios.infra import evaluating, output
+from aios.infra.commands import model_figures
 from aios.infra.commands.acting import acting
 from aios.infra.commands.model_new import new
 from aios.infra.commands.operations import JSON, TOKEN, WHY
@@ -46,14 +47,6 @@ ENCODER = "triage-encoder"
 NEW = "`aios model new NAME --from NAME@VERSION`"
 WORKFLOW = workflow_files.FOLDER / "document.triage.yaml"
 THRESHOLDS = ("confidence_min", "out_of_scope_max")
-FIGURES = (
-    *("split", "texts of", "n", "right", "decided", "of these right", "to a person"),
-    *("calibration error", "by chance", "auroc"),
-)
-BY_CHANCE = (
-    "calibration error: mean distance of confidence and accuracy over ten bins, of these n texts; by chance: up to "
-    "what it is of an exact head, on so few. Up to there it says nothing, and may be another on another processor"
-)
 LIST = ("model", "task", "serves", "about")
 
 
@@ -122,7 +115,13 @@ def card(name: str | None, as_json: bool) -> None:
     click.echo(yaml.safe_dump(shown, sort_keys=False, width=100).rstrip())
     if metrics:
         click.echo()
-        _show(metrics)
+        model_figures.show(metrics)
+
+
+def _is_judged_as_it_is(name: str) -> None:
+    """Or an exit: its heads are others than its figures are of."""
+    if why := model_files.changed(name):
+        fail(why)
 
 
 def _known(name: str) -> model_files.Card:
@@ -157,7 +156,7 @@ def train(name: str, again: bool) -> None:
         fail(f"{name} has figures, so somebody may have decided with it: make the next version ({NEW}), or say --again")
     if again and (how := _has_served(name)):
         fail(f"{name} {how}, and a version that has served is never changed: make the next version ({NEW})")
-    _show(_run("train", name))
+    model_figures.show(_run("train", name))
 
 
 @group.command()
@@ -175,9 +174,10 @@ def evaluate(name: str, through_pipeline: bool, as_json: bool) -> None:
     _labels_by_heads(name)
     if not model_files.heads(name):
         fail(f"{name} has no heads yet: `aios model train {name}`")
+    _is_judged_as_it_is(name)
     if not through_pipeline:
         metrics = _run("evaluate", name)
-        output.one(metrics, as_json=True) if as_json else _show(metrics)
+        output.one(metrics, as_json=True) if as_json else model_figures.show(metrics)
         return
     from aios.infra.judging import judge  # a system must run for it
 
@@ -284,6 +284,7 @@ def activate(
     _known(name)
     if not model_files.metrics(name) and model_files.card(name).task == "classify":
         fail(f"nobody has judged {name}: `aios model evaluate {name}` does")
+    _is_judged_as_it_is(name)
     if unsaid := model_files.card(name).unsaid:
         path = model_files.folder(name) / model_files.CARD
         fail(f"the card of {name} does not say yet: {', '.join(unsaid)}; say it in {path}")
@@ -371,39 +372,3 @@ def _said(told: ModelActivated, as_json: bool) -> None:
 
 
 # ── figures for people ───────────────────────────────────────────────────────────────────────────────
-
-
-def _show(metrics: Mapping[str, Any]) -> None:
-    """A line a head and split."""
-    lines = [
-        {"split": split.replace("_", " "), "texts of": kind.replace("_", " "), **_percent(figures)}
-        for split, kinds in metrics.items()
-        if split != "policy"
-        for kind, figures in kinds.items()
-    ]
-    output.rows(lines, FIGURES, as_json=False, none="not evaluated yet: aios model evaluate")
-    if any(line.get("by chance") for line in lines):
-        click.echo(BY_CHANCE)
-    thresholds = "; ".join(
-        f"{head}: confidence ≥ {one['confidence_min']}, out of scope ≤ {one['out_of_scope_max']}"
-        for head, one in metrics["policy"].items()
-    )
-    if thresholds:
-        click.echo(f"at the thresholds {thresholds}")
-
-
-def _percent(figures: Mapping[str, Any]) -> dict[str, Any]:
-    names = {
-        "accuracy": "right",
-        "decided": "decided",
-        "decided_right": "of these right",
-        "to_a_person": "to a person",
-    }
-    shown: dict[str, Any] = {name: f"{figures[key]:.1%}" for key, name in names.items() if key in figures}
-    if "calibration_error" in figures:
-        shown["calibration error"] = f"{figures['calibration_error']:.3f}"
-    if "calibration_by_chance" in figures:
-        shown["by chance"] = f"{figures['calibration_by_chance']:.3f}"
-    if "out_of_scope_auroc" in figures:
-        shown["auroc"] = f"{figures['out_of_scope_auroc']:.3f}"
-    return {"n": figures["texts"], **shown}

@@ -83,6 +83,7 @@ def test_an_operator_activates_and_retires_and_plan_follows(settings: Settings, 
     told = audits(settings, codec, f"op-{unique}")
     assert [transition for transition, _ in told] == ["model_activated", "model_retired", "model_activated"]
     assert told[0][1]["reason"] == "it is known"
+    assert told[0][1]["digests"] == {OLDEST: model_files.digest(OLDEST)}
     listed = json.loads(CliRunner().invoke(model.group, ["list", "--json"]).stdout)
     assert next(one["serves"] for one in listed if one["model"] == NEWEST) == "all"
 

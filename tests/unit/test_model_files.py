@@ -60,6 +60,14 @@ def test_a_version_that_is_in_two_folders_is_refused(own: Path) -> None:
         model_files.versions("triage-encoder")
 
 
+def test_what_ships_is_what_was_judged() -> None:
+    """The figures of a version that labels say of which heads they are."""
+    labelling = [one for one in model_files.known() if model_files.heads(one)]
+    assert labelling
+    for one in labelling:
+        assert model_files.metrics(one)[model_files.HEADS_JUDGED] == model_files.heads_digest(one)
+
+
 def test_nobody_is_served_by_a_version_that_was_not_judged_yet(own: Path) -> None:
     """One that is made to be trained is neither known nor the newest, and its model, if it is the first, is none yet;
     with its figures it is both.

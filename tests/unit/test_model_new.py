@@ -21,7 +21,7 @@ from aios.inference_workers.weights import convert, weights
 from aios.inference_workers.worker import Served
 from aios.infra import judging
 from aios.infra.commands import model
-from aios.infra.output import NOT_FOUND, USAGE
+from aios.infra.output import FAILED, NOT_FOUND, USAGE
 from aios.schemas.models import ModelActivated
 from aios.sinks import audit_chain
 from aios.sinks.audit_chain import Line
@@ -232,6 +232,23 @@ def test_a_draft_is_trained_before_it_is_judged_and_its_card_says_all_before_it_
     assert str(version / "card.yaml") in said
     say_all(version)
     assert model_files.reference("claims") == "claims@1"
+
+
+def test_what_was_judged_is_neither_activated_nor_judged_anew_with_other_heads(own: Path) -> None:
+    """Trained anew it has figures of its own, and those are of what it is then."""
+    aios_model("new", "claims", "--from", "triage-encoder@2")
+    version = own / "claims" / "1"
+    say_all(version)
+    save(version / model_files.HEADS, {"claims": heads("triage-encoder@2")[0]})
+    figures = {"policy": {}, "test": {}, model_files.HEADS_JUDGED: model_files.heads_digest("claims@1")}
+    (version / model_files.METRICS).write_text(json.dumps(figures), encoding="utf-8")
+    forget()
+    assert model_files.changed("claims@1") == ""
+    save(version / model_files.HEADS, {"claims": heads("triage-encoder@2")[1]})
+    for verb in (("activate", "claims@1", "--why", "x"), ("evaluate", "claims@1")):
+        said = aios_model(*verb)
+        assert said.exit_code == FAILED
+        assert f"{version / model_files.HEADS} is not what claims@1 was judged with" in said.stderr
 
 
 def test_a_head_with_labels_of_its_own_is_judged_on_their_test_split(own: Path) -> None:

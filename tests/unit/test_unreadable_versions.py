@@ -78,6 +78,18 @@ def test_heads_that_cannot_be_read_stand_in_the_way_of_no_other_version(own: Pat
         asyncio.run(task.answer(label("triage-encoder@3"), 0))
 
 
+def test_heads_that_are_others_than_were_judged_answer_nobody(own: Path) -> None:
+    """A version never changes: who asks it hears so, and the versions beside it are answered."""
+    put(own, "triage-encoder@3", (model_files.folder("triage-encoder@1") / model_files.HEADS).read_bytes())
+    task = served()
+    assert asyncio.run(task.answer(label("triage-encoder@2"), 0)).output["label"]
+    with pytest.raises(ConfigError, match=r"3/heads\.npz is not what triage-encoder@3 was judged with: put that back"):
+        asyncio.run(task.answer(label("triage-encoder@3"), 0))
+    put_back = own / "triage-encoder" / "3" / model_files.HEADS
+    put_back.write_bytes(WHOLE)
+    assert asyncio.run(served().answer(label("triage-encoder@3"), 0)).output["label"]
+
+
 def test_where_no_version_can_be_read_nothing_starts(own: Path) -> None:
     put(own, "claims@1", WHOLE[:90_000])
     put(own, "claims@2", b"")
