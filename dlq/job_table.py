@@ -7,15 +7,15 @@ while it is rebuilt, and then nobody could stop a job).
 
 from __future__ import annotations
 
-from aios.dlq import jobs
-from aios.dlq.jobs import LetterState
+from aios.dlq import jobs, letter_states
+from aios.dlq.letter_states import LetterState
 from aios.schemas.codec import Codec
 from aios.schemas.models import LetterRemembered, ReplayRemembered
 from aios.streams.config import KafkaSettings
 from aios.streams.reference import ReferenceTable
 from aios.streams.topology import REPLAY
 
-_JOB, _LETTER = jobs.job_key(""), jobs.letter_key("")
+_JOB, _LETTER = jobs.job_key(""), letter_states.letter_key("")
 
 
 class JobTable(ReferenceTable[ReplayRemembered]):
@@ -51,11 +51,11 @@ class EditTable(ReferenceTable[LetterRemembered]):
             codec,
             REPLAY.changelog,
             LetterRemembered,
-            name_of=lambda letter: jobs.letter_key(letter.letter_id).decode(),
+            name_of=lambda letter: letter_states.letter_key(letter.letter_id).decode(),
             mine=lambda key: key.startswith(_LETTER),
             kept=lambda letter: letter.state == LetterState.EDITED and letter.edit is not None,
         )
 
     def edit(self, letter_id: str) -> LetterRemembered | None:
         """The edit that waits for approval, or to be replayed."""
-        return self.get(jobs.letter_key(letter_id).decode())
+        return self.get(letter_states.letter_key(letter_id).decode())

@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from aios.dlq import entries, filters, jobs
+from aios.dlq import entries, filters, letter_states
 from aios.dlq.commands import Command, Kind, LetterCommand
 from aios.dlq.decide import HINTS
 from aios.dlq.entries import Ambiguous, Entry, Group, Progress
@@ -108,7 +108,7 @@ class LettersApi(ABC):
             said["edit"] = {
                 "by": edit.edited_by,
                 "approved_by": edit.approved_by,
-                "quarantined": jobs.unfreed(entry.letter, edit),
+                "quarantined": letter_states.unfreed(entry.letter, edit),
                 "hash_before": edit.edit_hash_before,
                 "hash_after": hashlib.sha256(edit.edit or b"").hexdigest(),
                 "shown": asdict(edited),

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from aios.dlq import jobs
+from aios.dlq import jobs, letter_states
 from aios.dlq.commands import Action, Kind, Principals, Refused
 from aios.dlq.dead_letter import DeadLetter
-from aios.dlq.jobs import Bucket, JobState, LetterState, Skip
+from aios.dlq.jobs import Bucket, JobState
+from aios.dlq.letter_states import LetterState, Skip
 from aios.dlq.report import Report
 from aios.processors.replaying.guard import Guard
 from aios.processors.replaying.prints import Prints
@@ -267,7 +268,7 @@ class Jobs:
         slice_.looked += 1
         slice_.size += record.size
         known = turn.letter(letter.id)
-        if found.selected and not jobs.settled_by(letter, known, job.planned_at):
+        if found.selected and not letter_states.settled_by(letter, known, job.planned_at):
             skip = self._judge(found, known, job, run, turn)
             done = skip or self._act(found, known, job, turn)
             if isinstance(done, Skip):
@@ -281,7 +282,7 @@ class Jobs:
     def _judge(
         self, found: Found, known: LetterRemembered | None, job: ReplayRemembered, run: _Run, turn: Turn
     ) -> Skip | None:
-        skip = jobs.judge(
+        skip = letter_states.judge(
             found.letter,
             known,
             self._principals,
@@ -337,7 +338,7 @@ class Jobs:
         report.looked += 1
         report.undecided += found.selected is None
         goes = False
-        if found.selected and not jobs.settled_by(letter, known, job.planned_at):
+        if found.selected and not letter_states.settled_by(letter, known, job.planned_at):
             skip = self._judge(found, known, job, run, turn)
             prepared = skip
             if skip is None and job.action == Action.REPLAY:
@@ -387,7 +388,7 @@ def _holds(generation: int, known: LetterRemembered | None) -> bool:
 
 def _before(job: ReplayRemembered, turn: Turn) -> Over:
     """Nobody who planned the job saw these open."""
-    return lambda letter: jobs.settled_by(letter, turn.letter(letter.id), job.planned_at)
+    return lambda letter: letter_states.settled_by(letter, turn.letter(letter.id), job.planned_at)
 
 
 def _key(letter: DeadLetter, record: Record) -> tuple[str, int, bytes]:

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from aios.dlq import edits, envelope, jobs
+from aios.dlq import edits, envelope, letter_states
 from aios.dlq.commands import Kind, LetterCommand, Principals, Problem, Refused, allowed, other_eyes, wrong_state
 from aios.dlq.dead_letter import DeadLetter, letter_of
-from aios.dlq.jobs import LetterState
+from aios.dlq.letter_states import LetterState
 from aios.processors.replaying.guard import Guard
 from aios.processors.replaying.records import Records
 from aios.processors.replaying.turn import Turn
@@ -56,9 +56,9 @@ class Letters:
     def _stands(self, command: LetterCommand, letter_id: str) -> tuple[DeadLetter, Record]:
         """The letter that is meant, and its record. Raises Refused, Unavailable."""
         topic, partition, _ = command.place
-        if topic not in jobs.STAGES:
+        if topic not in letter_states.STAGES:
             raise Refused(Problem.NOT_FOUND, "that is no dead-letter topic of this system")
-        if partition >= jobs.STAGES[topic].dead_letters.partitions(self._partitions):
+        if partition >= letter_states.STAGES[topic].dead_letters.partitions(self._partitions):
             raise Refused(Problem.NOT_FOUND, "the topic has no such partition")
         record = self._records.fetch(command.place)
         letter = letter_of(record) if record is not None else None
@@ -87,10 +87,10 @@ class Letters:
         before, after = envelope.sha256(whole.value), envelope.sha256(edited)
         told = {"state": LetterState.EDITED, "hash_before": before, "hash_after": after}
         same = known is not None and known.edit == edited and known.edited_by == request.principal
-        if same and jobs.state_of(letter, known) is LetterState.EDITED:
+        if same and letter_states.state_of(letter, known) is LetterState.EDITED:
             return told
         turn.keep_letter(
-            jobs.remembered(
+            letter_states.remembered(
                 letter,
                 known,
                 state=LetterState.EDITED,
@@ -127,7 +127,7 @@ class Letters:
         self, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
     ) -> Mapping[str, Any]:
         known = turn.letter(letter.id)
-        if jobs.state_of(letter, known) is not LetterState.DISCARDED:
+        if letter_states.state_of(letter, known) is not LetterState.DISCARDED:
             _expect(letter, turn, LetterState.OPEN, LetterState.EDITED, LetterState.QUARANTINED)
             act = request.command_id
             turn.discard(letter, record.key, known, act=act, by=request.principal, reason=request.reason)
@@ -137,26 +137,26 @@ class Letters:
         self, request: OperationRequested, letter: DeadLetter, record: Record, turn: Turn
     ) -> Mapping[str, Any]:
         known = turn.letter(letter.id)
-        state = jobs.state_of(letter, known)
+        state = letter_states.state_of(letter, known)
         if known is not None and known.restored and state in (LetterState.OPEN, LetterState.QUARANTINED):
             return {"state": state}
         _expect(letter, turn, LetterState.DISCARDED)
         if self._records.original(letter, record) is None:
             raise Refused(Problem.NOT_FOUND, "its bytes were left where it failed, and are not there any more")
-        state = LetterState.QUARANTINED if jobs.unfreed(letter, known) else LetterState.OPEN
-        turn.keep_letter(jobs.remembered(letter, known, state=state, restored=True, changed_at=turn.now_ms))
+        state = LetterState.QUARANTINED if letter_states.unfreed(letter, known) else LetterState.OPEN
+        turn.keep_letter(letter_states.remembered(letter, known, state=state, restored=True, changed_at=turn.now_ms))
         self._say(letter, "restored", request, turn, state=state)
         return {"state": state}
 
     def _free(self, request: OperationRequested, letter: DeadLetter, turn: Turn) -> Mapping[str, Any]:
         known = turn.letter(letter.id)
-        state = jobs.state_of(letter, known)
+        state = letter_states.state_of(letter, known)
         if known is not None and known.generation == letter.generation and known.freed:
             return {"state": state}
-        if not (state is LetterState.EDITED and jobs.unfreed(letter, known)):
+        if not (state is LetterState.EDITED and letter_states.unfreed(letter, known)):
             _expect(letter, turn, LetterState.QUARANTINED)
             state = LetterState.OPEN
-        turn.keep_letter(jobs.remembered(letter, known, state=state, freed=True, changed_at=turn.now_ms))
+        turn.keep_letter(letter_states.remembered(letter, known, state=state, freed=True, changed_at=turn.now_ms))
         self._say(letter, "freed", request, turn, state=state)
         return {"state": state}
 
@@ -178,6 +178,6 @@ class Letters:
 
 
 def _expect(letter: DeadLetter, turn: Turn, *states: LetterState) -> None:
-    state = jobs.state_of(letter, turn.letter(letter.id))
+    state = letter_states.state_of(letter, turn.letter(letter.id))
     if state not in states:
         raise wrong_state(letter.id, state, *states)

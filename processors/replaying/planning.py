@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aios.dlq import commands, filters, jobs
+from aios.dlq import commands, filters, jobs, letter_states
 from aios.dlq.commands import JobCommand, Kind, PlanCommand, Principals, Problem, Refused, Target, allowed
 from aios.dlq.filters import Filter
 from aios.dlq.jobs import JobState
@@ -67,7 +67,9 @@ class Planning:
     def _marks(self, command: PlanCommand, wanted: Filter) -> dict[str, int]:
         """Where everything ends that the job may look at. Raises Refused, Unavailable."""
         if command.target is Target.LETTERS:
-            return self._ends(topic for topic, stage in jobs.STAGES.items() if wanted.group in ("", stage.group))
+            return self._ends(
+                topic for topic, stage in letter_states.STAGES.items() if wanted.group in ("", stage.group)
+            )
         if wanted != Filter(**{name: getattr(wanted, name) for name in missed.SELECTORS}):
             raise Refused(Problem.BAD_ARGUMENTS, f"missed events are chosen by {', '.join(missed.SELECTORS)} only")
         return {one: at for one, at in missed.entered(self._positions()).items() if at > 0}
@@ -76,7 +78,7 @@ class Planning:
         """Of these dead letters."""
         found: dict[str, int] = {}
         for name in names:
-            for partition in range(jobs.STAGES[name].dead_letters.partitions(self._partitions)):
+            for partition in range(letter_states.STAGES[name].dead_letters.partitions(self._partitions)):
                 low, high = self._records.ends(name, partition)
                 if low < high:
                     found[f"{name}/{partition}"] = high

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple, cast
 
-from aios.dlq import envelope, jobs
+from aios.dlq import envelope, letter_states
 from aios.dlq.dead_letter import DeadLetter
-from aios.dlq.jobs import LetterState
+from aios.dlq.letter_states import LetterState
 from aios.processors.replaying.turn import SOURCE, Turn, about, audit_id_of, audit_of, case_of, change_id_of, change_of
 from aios.schemas import ids
 from aios.schemas.codec import Codec
@@ -66,8 +66,8 @@ class Prints:
         kind, now_ms, offset = self._kind(letter, job), turn.now_ms, letter.place[2]
         turn.send(out)
         if known is None or known.generation != letter.generation:
-            remembered = kind.remembered(letter.id, offset, now_ms, jobs.returns_before(letter, known))
-            turn.keep(jobs.letter_key(letter.id), remembered)
+            remembered = kind.remembered(letter.id, offset, now_ms, letter_states.returns_before(letter, known))
+            turn.keep(letter_states.letter_key(letter.id), remembered)
         else:
             turn.keep_letter(_remembered(letter, known, job, now_ms))
         after = envelope.sha256(out.value)
@@ -118,7 +118,7 @@ class Prints:
         return kind
 
     def _made(self, letter: DeadLetter, job: ReplayRemembered) -> _Print:
-        to = f"{jobs.STAGES_BY_GROUP[letter.group].retries.name}/{letter.place[1]}"
+        to = f"{letter_states.STAGES_BY_GROUP[letter.group].retries.name}/{letter.place[1]}"
         change = change_of(letter, STATE, act=job.job_id, job_id=job.job_id, to=to, by=job.run_by, at=0)
         told = {
             "replay_id": job.job_id,
@@ -159,4 +159,6 @@ def _quoted(hexadecimal: str) -> str:
 def _remembered(
     letter: DeadLetter, known: LetterRemembered | None, job: ReplayRemembered, now_ms: int
 ) -> LetterRemembered:
-    return jobs.remembered(letter, known, state=STATE, job_id=job.job_id, freed=False, edit=None, changed_at=now_ms)
+    return letter_states.remembered(
+        letter, known, state=STATE, job_id=job.job_id, freed=False, edit=None, changed_at=now_ms
+    )

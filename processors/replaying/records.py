@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from aios.dlq import edits, envelope, jobs
+from aios.dlq import edits, envelope, letter_states
 from aios.dlq.commands import Refused
 from aios.dlq.dead_letter import DeadLetter
-from aios.dlq.jobs import Skip
+from aios.dlq.letter_states import Skip
 from aios.processors.replaying.guard import Guard
 from aios.processors.replaying.walk import Found, Source
 from aios.schemas.codec import Codec
@@ -91,7 +91,7 @@ class Records:
                 self.check_kept(letter, whole, value)
             except Refused:
                 return Skip.UNFIT
-        out = jobs.returned(
+        out = letter_states.returned(
             letter,
             whole,
             value,

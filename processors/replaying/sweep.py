@@ -19,9 +19,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from itertools import islice
 
-from aios.dlq import jobs
+from aios.dlq import letter_states
 from aios.dlq.dead_letter import DeadLetter, letter_of
-from aios.dlq.jobs import LetterState
+from aios.dlq.letter_states import LetterState
 from aios.processors.replaying.turn import Turn
 from aios.processors.replaying.walk import Source
 from aios.streams.durations import DAY_MS, HOUR_MS
@@ -53,7 +53,7 @@ class Sweep:
         self._source: Source | None = None
         self._all = [
             (topic, partition)
-            for topic, stage in sorted(jobs.STAGES.items())
+            for topic, stage in sorted(letter_states.STAGES.items())
             for partition in range(stage.dead_letters.partitions(partitions))
         ]
         self._monotonic = monotonic
@@ -160,12 +160,14 @@ class Sweep:
     def _expire(self, turn: Turn, record: Record) -> None:
         letter = letter_of(record)
         known = turn.letter(letter.id) if letter is not None else None
-        if letter is not None and jobs.state_of(letter, known) is LetterState.DISCARDED:
+        if letter is not None and letter_states.state_of(letter, known) is LetterState.DISCARDED:
             self._note_at(self._again_at(letter, turn.now_ms), record)
             return
-        if letter is None or jobs.settled(letter, known):
+        if letter is None or letter_states.settled(letter, known):
             return
-        turn.keep_letter(jobs.remembered(letter, known, state=LetterState.EXPIRED, edit=None, changed_at=turn.now_ms))
+        turn.keep_letter(
+            letter_states.remembered(letter, known, state=LetterState.EXPIRED, edit=None, changed_at=turn.now_ms)
+        )
         turn.changed(letter, LetterState.EXPIRED, act="expired", by=BY)
         turn.audited(letter, "expired", act="expired", by=BY, detail={})
         turn.release_followers(letter, record.key)

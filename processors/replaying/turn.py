@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from aios.dlq.dead_letter import DeadLetter
-from aios.dlq.jobs import STAGES_BY_GROUP, LetterState, is_active, job_key, letter_key, remembered
+from aios.dlq.jobs import is_active, job_key
+from aios.dlq.letter_states import STAGES_BY_GROUP, LetterState, letter_key, remembered
 from aios.dlq.parking import CONTROL, DISCARDED, ORDINAL
 from aios.processors.stateful.state import Effects, StateView
 from aios.schemas import ids

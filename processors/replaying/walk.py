@@ -27,7 +27,7 @@ from typing import NamedTuple, Protocol
 
 from aios.dlq.commands import Action, Order
 from aios.dlq.dead_letter import DeadLetter, letter_of
-from aios.dlq.jobs import STAGES
+from aios.dlq.letter_states import STAGES
 from aios.schemas.models import ReplayRemembered
 from aios.streams.errors import Reason
 from aios.streams.record import Record, Where

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import ClientSession, web
 
-from aios.dlq import commands, jobs
+from aios.dlq import commands, jobs, letter_states
 from aios.dlq.commands import Kind, LetterCommand, PlanCommand, Refused
 from aios.dlq.dead_letter import letter_of
 from aios.dlq.entries import Ambiguous, Entry, Group, JobCounts, LetterOutcome, Page, Progress, Source, gathered
@@ -219,7 +219,7 @@ class Stage:
                 )
             case LetterCommand(kind=Kind.EDIT):
                 letter = next(one.letter for one in self.index.held if one.letter.id == asked.object_id)
-                self.remembered[letter.id] = jobs.remembered(
+                self.remembered[letter.id] = letter_states.remembered(
                     letter, None, state="edited", edit=asked.value or b"patched", edited_by=asked.principal
                 )
             case LetterCommand(kind=Kind.APPROVE_EDIT):

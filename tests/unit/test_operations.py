@@ -19,7 +19,7 @@ from rich.status import Status
 from aios.dlq import commands
 from aios.dlq.entries import LetterOutcome
 from aios.dlq.index_layout import Outcome, State
-from aios.dlq.jobs import LetterState
+from aios.dlq.letter_states import LetterState
 from aios.dlq.operations import letters
 from aios.dlq.operations.routes import ROUTES
 from aios.dlq.report import Report

@@ -17,13 +17,14 @@ from fastavro import parse_schema, schemaless_writer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aios.dlq import commands, edits, envelope, jobs, parking
+from aios.dlq import commands, edits, envelope, jobs, letter_states, parking
 from aios.dlq.answers import Answers
 from aios.dlq.commands import Action, BreakerCommand, JobCommand, Kind, LetterCommand, Order, PlanCommand, Target
 from aios.dlq.dead_letter import DeadLetter, letter_of
 from aios.dlq.deaths import ALONE_MAX
 from aios.dlq.decide import Throttled
-from aios.dlq.jobs import BURST_S, Bucket, JobState, Skip
+from aios.dlq.jobs import BURST_S, Bucket, JobState
+from aios.dlq.letter_states import Skip
 from aios.processors import replay
 from aios.processors.admit import Admit
 from aios.processors.language.workflow_files import shipped
@@ -258,7 +259,7 @@ class Desk:
         return CODEC.decode(self.memory[jobs.job_key(job_id)], ReplayRemembered)
 
     def letter(self, letter_id: str) -> LetterRemembered:
-        return CODEC.decode(self.memory[jobs.letter_key(letter_id)], LetterRemembered)
+        return CODEC.decode(self.memory[letter_states.letter_key(letter_id)], LetterRemembered)
 
     def events(self, kind: type[E]) -> list[E]:
         return [CODEC.decode(one.value, kind) for one in self.told if one.topic == kind.contract]
@@ -606,7 +607,7 @@ def test_of_two_commands_that_two_processes_took_at_once_under_one_key_the_first
     wanted = [about(one, Kind.DISCARD) for one in letters]
     said = [desk.ask("ada", *one, key="k") for one in zip(wanted, (letter.id for letter in letters), strict=True)]
     assert [(one.status, one.problem) for one in said] == [("done", ""), ("refused", "key_reused")]
-    assert jobs.letter_key(letters[1].id) not in desk.memory
+    assert letter_states.letter_key(letters[1].id) not in desk.memory
     assert desk.ask("ada", wanted[0], letters[0].id, key="k").status == "done"
     answers = Answers(KafkaSettings(), CODEC, Roads())
     for one in desk.events(OperationAnswered)[:2]:
@@ -733,11 +734,11 @@ def test_what_a_dry_run_calls_quarantined_a_person_can_free(before: str) -> None
     desk = Desk()
     letter = desk.dead("k", value=document(), error=RecordError("x", Reason.UNKNOWN))
     for _ in range(2):
-        assert jobs.state_of(letter, None) == "open"
+        assert letter_states.state_of(letter, None) == "open"
         assert desk.ask("kim", about(letter, Kind.FREE), letter.id).problem == "wrong_state"
         desk.run()
         letter = desk.fail_again(desk.returned()[-1], error=RecordError("x", Reason.UNKNOWN))
-    assert jobs.state_of(letter, desk.letter(letter.id)) == "quarantined"
+    assert letter_states.state_of(letter, desk.letter(letter.id)) == "quarantined"
     if before == "edited":
         patch = '[{"op": "replace", "path": "/text", "value": "mended"}]'
         after = json.loads(desk.ask("ada", about(letter, Kind.EDIT, patch=patch), letter.id).result)["hash_after"]
@@ -764,10 +765,10 @@ def test_what_was_only_parked_behind_another_is_never_quarantined() -> None:
     for count in range(1, 4):
         desk.run()
         letter = desk.fail_again(desk.returned()[-1], PLAN, follows)
-        assert (letter.generation, jobs.state_of(letter, None)) == (count, "open")
+        assert (letter.generation, letter_states.state_of(letter, None)) == (count, "open")
     desk.run()
     letter = desk.fail_again(desk.returned()[-1], PLAN)
-    assert (letter.generation, jobs.state_of(letter, None)) == (4, "quarantined")
+    assert (letter.generation, letter_states.state_of(letter, None)) == (4, "quarantined")
 
 
 @pytest.mark.parametrize("named", ["reason", "fingerprint", "ids"])
@@ -1153,7 +1154,7 @@ def test_a_job_on_which_our_own_code_fails_is_stopped_and_holds_up_nobody(
     def broken(*_: object, **__: object) -> None:
         raise KeyError("bug")
 
-    monkeypatch.setattr(jobs, "returned", broken)
+    monkeypatch.setattr(letter_states, "returned", broken)
     desk.start()
     desk.work()
     stopped = desk.job(planned.object_id)
@@ -1436,7 +1437,7 @@ def test_what_is_only_slowed_is_not_taken_for_lost() -> None:
 def test_what_is_older_than_the_retention_is_not_taken_for_missed() -> None:
     """Its record may lie there when the topic with its case was cut already; the younger one beside it is found."""
     desk, source = Desk(settled_after_ms=1_000), topics.DOCUMENT_RECEIVED.name
-    for offset, age_ms in enumerate((jobs.RETENTION_MS + 1_000, jobs.RETENTION_MS - 60_000)):
+    for offset, age_ms in enumerate((topics.RETENTION_MS + 1_000, topics.RETENTION_MS - 60_000)):
         desk.shelf.put(source, Outgoing(source, b"k%d" % offset, document(), (), 0), NOW_MS - age_ms)
     desk.positions[f"{source}/0"] = 2
     job = desk.job(desk.run(target=Target.MISSED))
@@ -1603,13 +1604,13 @@ def test_a_letter_that_another_job_brings_back_is_passed_over_once(failed_before
 def test_of_a_letter_that_returned_more_often_than_is_remembered_each_failure_is_counted_once() -> None:
     desk = Desk()
     letter = desk.dead("k")
-    for _ in range(jobs.RETURNS_MAX + 3):
+    for _ in range(letter_states.RETURNS_MAX + 3):
         desk.run()
         letter = desk.fail_again(desk.returned()[-1])
         if letter.is_quarantined:
             desk.ask("kim", about(letter, Kind.FREE), letter.id)
     desk.run()
-    assert len(desk.letter(letter.id).returned_at) == jobs.RETURNS_MAX
+    assert len(desk.letter(letter.id).returned_at) == letter_states.RETURNS_MAX
     last = desk.job(desk.run())
     assert (last.selected, last.replayed, last.skipped) == (0, 0, {})
 
@@ -1618,17 +1619,17 @@ def both_written(
     desk: Desk, prints: Prints, letter: DeadLetter, job: ReplayRemembered, before: str = ""
 ) -> tuple[Effects | None, Effects | None]:
     """What a job writes of a letter that returns, and what a command would. before: the hash of an edited one."""
-    known = desk.letter(letter.id) if jobs.letter_key(letter.id) in desk.memory else None
+    known = desk.letter(letter.id) if letter_states.letter_key(letter.id) in desk.memory else None
     known = known if known is None or known.generation < letter.generation else None
     (record,) = desk.shelf.fetch([letter.place]).values()
-    stage = jobs.STAGES_BY_GROUP[letter.group]
-    out = jobs.returned(letter, record, record.value, job_id=job.job_id, by=job.run_by, at_ms=NOW_MS)
+    stage = letter_states.STAGES_BY_GROUP[letter.group]
+    out = letter_states.returned(letter, record, record.value, job_id=job.job_id, by=job.run_by, at_ms=NOW_MS)
     assert out is not None
     quick, plain = (Turn(CODEC, desk.memory, NOW_MS, "demo") for _ in range(2))
     prints.returned(letter, out, known, job, quick, before=before, trace="")
     plain.send(out)
     changes = {"state": "replayed", "job_id": job.job_id, "freed": False, "edit": None, "changed_at": NOW_MS}
-    plain.keep_letter(jobs.remembered(letter, known, **changes))
+    plain.keep_letter(letter_states.remembered(letter, known, **changes))
     after, to = envelope.sha256(record.value), f"{stage.retries.name}/{letter.place[1]}"
     hashes = {"before": before, "after": after if before else ""}
     plain.changed(letter, "replayed", act=job.job_id, job_id=job.job_id, to=to, by=job.run_by, **hashes)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aios.dlq import envelope, jobs, parking, retry
+from aios.dlq import envelope, letter_states, parking, retry
 from aios.dlq.dead_letter import letter_of
 from aios.dlq.envelope import Failure
 from aios.dlq.retry import AFTER_MS_MAX, Held, returning
@@ -132,7 +132,7 @@ def test_what_an_older_release_could_not_return_goes_to_its_group_once_it_is_rep
     letter = letter_of(stored(dead))
     assert letter is not None
     assert (letter.group, letter.reason) == ("aios.retry", "unattributable")
-    back = jobs.returned(letter, stored(dead), dead.value, job_id="j", by="ada", at_ms=NOW_MS)
+    back = letter_states.returned(letter, stored(dead), dead.value, job_id="j", by="ada", at_ms=NOW_MS)
     assert back is not None
     assert back.topic == RETRY.retries.name
     out = returning(stored(back))

@@ -33,7 +33,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from aios.dlq import envelope
-from aios.dlq.jobs import JobState, LetterState, job_key
+from aios.dlq.jobs import JobState, job_key
+from aios.dlq.letter_states import LetterState
 from aios.infra.prove.simulation.log import Entry
 from aios.infra.prove.simulation.people import Published
 from aios.infra.prove.simulation.stages import StoreProcess

@@ -158,8 +158,8 @@ MUTATIONS = (
     Mutation(
         "replay job that forgets its progress",
         "aios.processors.replaying.prints:Prints.returned",
-        "            turn.keep(jobs.letter_key",
-        "            (jobs.letter_key",
+        "            turn.keep(letter_states.letter_key",
+        "            (letter_states.letter_key",
         "what one job returned is returned again by the next",
     ),
     Mutation(
