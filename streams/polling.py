@@ -110,7 +110,7 @@ class Polling:
         self._batch_max, self._ahead_max = (
             (BATCH_SHARED_MAX, AHEAD_SHARED_MAX) if ahead_is_shared else (BATCH_MAX, AHEAD_MAX)
         )
-        self._gather = {"fetch.min.bytes": GATHER_BYTES, "fetch.wait.max.ms": gather_ms} if gather_ms else {}
+        self._gather_ms = gather_ms
         self._holding = False
         self._full_since = 0.0
         self._lag_at = 0.0
@@ -388,12 +388,17 @@ class Polling:
                 "queued.min.messages": self._ahead_max,  # a pause throws away what was fetched
                 "queued.max.messages.kbytes": 16 << 10,
                 "fetch.queue.backoff.ms": 20,
-                **self._gather,
+                **gathering(self._gather_ms),
                 "on_commit": self._commits.answered,
                 "error_cb": self._heard,
                 "log_level": 2,  # the rest is said by _heard, once in a while
             },
         )
+
+
+def gathering(wait_ms: int) -> dict[str, object]:
+    """For a client: Kafka may keep records back so long for others to come; 0: it hands out each at once."""
+    return {"fetch.min.bytes": GATHER_BYTES, "fetch.wait.max.ms": wait_ms} if wait_ms else {}
 
 
 def _names(places: Iterable[TopicPartition]) -> list[tuple[str, int]]:
