@@ -32,7 +32,6 @@ from aios.streams.topology import Stage
 
 RETURNS_MAX = 16  # times of earlier returns that are remembered of a letter
 
-
 STAGES: Mapping[str, Stage] = {stage.dead_letters.name: stage for stage in topology.STAGES if stage.reads}
 """The allow-list: dead-letter topic → the stage whose group gets it back."""
 

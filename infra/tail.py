@@ -12,19 +12,17 @@ from collections.abc import Iterable
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from aios.streams.admin import record_of, watermarks
-from aios.streams.config import KafkaSettings, client
+from aios.streams.config import GATHERING, KafkaSettings, client
 from aios.streams.errors import Unavailable
-from aios.streams.polling import gathering
 from aios.streams.record import Record
 
 READ_MAX = 1000  # records of one poll
 ASK_S_MAX = 10.0
-GATHER_MS = 500  # for who shows people what happens, or reads times of the broker alone: that is no load on it then
 
 
 class Tail:
-    def __init__(self, kafka: KafkaSettings, names: Iterable[str], *, gather_ms: int = 0) -> None:
-        """gather_ms: so long the broker may keep a record back for others, as an Intake's.
+    def __init__(self, kafka: KafkaSettings, names: Iterable[str], *, gathers: bool = False) -> None:
+        """gathers: as an Intake's, for who shows people what happens, or wants the broker's times alone.
 
         Raises Unavailable when the broker does not answer within ASK_S_MAX.
         """
@@ -32,7 +30,7 @@ class Tail:
             "group.id": "aios.tail",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
-            **gathering(gather_ms),
+            **(GATHERING if gathers else {}),
         }
         self._consumer = Consumer(client(kafka, **own))
         try:

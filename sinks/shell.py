@@ -32,8 +32,7 @@ from aios.streams.wall_clock import wall_ms
 
 TAKE_MAX = 500  # records of one round
 WAIT_MS_MAX = 200
-GATHER_MS = 500  # Kafka may keep records back for others, where a stage has LEISURE_MS or more for each
-LEISURE_MS = 2_000
+LEISURE_MS = 2_000  # a stage that has so long for a record lets Kafka keep it back for others
 AGAIN_S_MIN, AGAIN_S_MAX = 0.2, 5.0  # between tries while something is away
 ASK_S_MAX = 10.0
 
@@ -186,9 +185,9 @@ class Shell:
                 raise error
 
 
-def gather_ms(stage: Stage) -> int:
-    """How long its records may be kept back, so that one answer of Kafka brings many; 0 where somebody waits for it."""
-    return GATHER_MS if stage.objective.p95_ms >= LEISURE_MS else 0
+def gathers(stage: Stage) -> bool:
+    """Whether its records may be kept back, so that one answer of Kafka brings many: nobody waits for it."""
+    return stage.objective.p95_ms >= LEISURE_MS
 
 
 @contextlib.asynccontextmanager
@@ -211,7 +210,7 @@ async def opened(
             instance_id=f"{stage.group}.{slot}",
             in_flight_max=in_flight_max,
             skips=stage.skips,
-            gather_ms=gather_ms(stage),
+            gathers=gathers(stage),
         ),
         delivery=Delivery(settings.kafka, client_id=f"{stage.group}.{slot}"),
         settler=Settler(stage, cluster, breakers=breakers),

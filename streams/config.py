@@ -9,7 +9,7 @@ reference only: `file:/run/secrets/x` or `env:NAME`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -367,6 +367,11 @@ def secret(reference: str) -> str:
             raise ConfigError(f"secret variable {rest} is not set")
         return os.environ[rest]
     raise ConfigError("a secret must be given by reference: file:/path or env:NAME")
+
+
+GATHER_MS = 500
+GATHERING: Mapping[str, Any] = {"fetch.min.bytes": 256 << 10, "fetch.wait.max.ms": GATHER_MS}
+"""For client(), where records may wait for others: each answer costs Kafka a look at every partition of who reads."""
 
 
 def client(settings: KafkaSettings, **own: Any) -> dict[str, Any]:

@@ -56,12 +56,12 @@ class Intake:
         waiting_bytes_max: int = BYTES_MAX,
         order: Order | None = None,
         skips: bool = True,
-        gather_ms: int = 0,
+        gathers: bool = False,
     ) -> None:
         """order: partitions of which enough waits are paused, and little of each is fetched ahead.
 
-        skips: as its stage declares it (topology.py). gather_ms: so long Kafka may keep a record back for others, since
-        each answer costs it a look at every partition, for one record as for many; 0: it keeps none back.
+        skips: as its stage declares it (topology.py). gathers: whether Kafka may keep a record back for others
+        (GATHER_MS at most) instead of handing out each at once.
         """
         self._group = group
         self._process = failpoints.process_of(group)
@@ -83,7 +83,7 @@ class Intake:
             drain_s_max=drain_s_max,
             ahead_is_shared=order is not None,
             skips=skips,
-            gather_ms=gather_ms,
+            gathers=gathers,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()

@@ -103,8 +103,7 @@ def heads(reference: str) -> tuple[str, ...]:
 
 def digest(reference: str) -> str:
     """SHA-256 of a version's card and heads as they are now: what `aios model train` makes anew under the same name."""
-    paths = (folder(reference) / name for name in (CARD, HEADS))
-    each = [hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in paths]
+    each = (_sha256(folder(reference) / name) for name in (CARD, HEADS))
     return hashlib.sha256(" ".join(each).encode()).hexdigest()
 
 
@@ -122,7 +121,10 @@ def metrics(reference: str) -> dict[str, Any]:
 
 def heads_digest(reference: str) -> str:
     """SHA-256 of a version's heads as they are now; empty: it has none."""
-    path = folder(reference) / HEADS
+    return _sha256(folder(reference) / HEADS)
+
+
+def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 

@@ -23,7 +23,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from aios.streams import failpoints, metrics
 from aios.streams.admin import record_of
 from aios.streams.committing import Commits, place_of
-from aios.streams.config import KafkaSettings, client
+from aios.streams.config import GATHERING, KafkaSettings, client
 from aios.streams.errors import ConfigError, Fenced, StateBroken
 from aios.streams.hands import Hands, Lane
 from aios.streams.orphans import Orphans
@@ -40,7 +40,6 @@ AHEAD_SHARED_MAX = 256  # the same: a pause throws away what was fetched
 LAG_S = 1.0
 ANSWER_S_MAX = 5.0  # of one question about positions; asked again until it is answered
 SAY_S = 30.0  # between two log lines about the same trouble
-GATHER_BYTES = 256 << 10  # where records may wait for others, so many need not
 HEARTBEAT_MS = 1_000  # how soon a member hears of a rebalance
 POLL_INTERVAL_MS = 300_000
 STICKY, RANGE = "cooperative-sticky", "range"
@@ -94,7 +93,7 @@ class Polling:
         drain_s_max: float,
         ahead_is_shared: bool,
         skips: bool,
-        gather_ms: int,
+        gathers: bool,
     ) -> None:
         """As of an Intake. ahead_is_shared: by its partitions, of which each is paused once enough of it waits."""
         self._kafka = kafka
@@ -110,7 +109,7 @@ class Polling:
         self._batch_max, self._ahead_max = (
             (BATCH_SHARED_MAX, AHEAD_SHARED_MAX) if ahead_is_shared else (BATCH_MAX, AHEAD_MAX)
         )
-        self._gather_ms = gather_ms
+        self._gathers = gathers
         self._holding = False
         self._full_since = 0.0
         self._lag_at = 0.0
@@ -388,17 +387,12 @@ class Polling:
                 "queued.min.messages": self._ahead_max,  # a pause throws away what was fetched
                 "queued.max.messages.kbytes": 16 << 10,
                 "fetch.queue.backoff.ms": 20,
-                **gathering(self._gather_ms),
+                **(GATHERING if self._gathers else {}),
                 "on_commit": self._commits.answered,
                 "error_cb": self._heard,
                 "log_level": 2,  # the rest is said by _heard, once in a while
             },
         )
-
-
-def gathering(wait_ms: int) -> dict[str, object]:
-    """For a client: Kafka may keep records back so long for others to come; 0: it hands out each at once."""
-    return {"fetch.min.bytes": GATHER_BYTES, "fetch.wait.max.ms": wait_ms} if wait_ms else {}
 
 
 def _names(places: Iterable[TopicPartition]) -> list[tuple[str, int]]:

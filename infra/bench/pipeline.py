@@ -21,7 +21,7 @@ from aios.infra import output
 from aios.infra.bench import machine
 from aios.infra.demo import texts
 from aios.infra.running import running
-from aios.infra.tail import GATHER_MS, Tail
+from aios.infra.tail import Tail
 from aios.schemas import ids
 from aios.schemas.codec import Codec
 from aios.schemas.models import DocumentReceived
@@ -90,7 +90,7 @@ def measure(settings: Settings, cases: int, rate: int | None) -> dict[str, Any]:
     """Publish and wait until all is settled. rate: cases a second; None: all at once. Raises Unavailable."""
     registry = RegistrySource(settings.registry.url)
     codec = Codec(registry)
-    tail = Tail(settings.kafka, WATCHED, gather_ms=GATHER_MS)
+    tail = Tail(settings.kafka, WATCHED, gathers=True)
     run = Run()
     try:
         run.published_ms = asyncio.run(_publish(settings, codec, cases, rate))

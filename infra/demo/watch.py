@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from aios.infra.tail import GATHER_MS, Tail
+from aios.infra.tail import Tail
 from aios.schemas.codec import Codec
 from aios.schemas.models import CaseDecided, InferenceCompleted, ReviewRequested
 from aios.streams import topology
@@ -40,7 +40,7 @@ class Watch:
         self.seen = Seen()
         self._codec = codec
         self._dead = {stage.dead_letters.name for stage in topology.STAGES if stage.reads}
-        self._tail = Tail(kafka, (*TOLD, *sorted(self._dead)), gather_ms=GATHER_MS)
+        self._tail = Tail(kafka, (*TOLD, *sorted(self._dead)), gathers=True)
 
     def poll(self, wait_s: float) -> None:
         """Read what is there, waiting up to wait_s for the first of it. Raises Unavailable."""

@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from prometheus_client import REGISTRY
 
-from aios.sinks.shell import gather_ms
+from aios.sinks.shell import gathers
 from aios.streams import polling, topology
-from aios.streams.config import KafkaSettings
+from aios.streams.config import GATHER_MS, KafkaSettings
 from aios.streams.errors import StateBroken
 from aios.streams.intake import Intake
 from aios.streams.record import Record
@@ -154,7 +154,7 @@ def test_kafka_keeps_records_back_only_for_who_has_time(reading: Callable[..., A
         return {name: value for name, value in log.config.items() if name.startswith("fetch.") and "queue" not in name}
 
     assert asyncio.run(waits()) == {}
-    assert asyncio.run(waits(gather_ms=300)) == {"fetch.min.bytes": polling.GATHER_BYTES, "fetch.wait.max.ms": 300}
+    assert asyncio.run(waits(gathers=True)) == {"fetch.min.bytes": 256 << 10, "fetch.wait.max.ms": 500}
 
 
 @pytest.mark.parametrize(
@@ -162,8 +162,8 @@ def test_kafka_keeps_records_back_only_for_who_has_time(reading: Callable[..., A
 )
 def test_a_sink_has_its_records_kept_back_where_nobody_waits_for_it(stage: topology.Stage) -> None:
     """Callers wait for outcomes, operators for letters; who has seconds for a record gives up a quarter at most."""
-    assert (gather_ms(stage) > 0) == (stage.name in {"audit", "lake", "watch"})
-    assert gather_ms(stage) <= stage.objective.p95_ms / 4
+    assert gathers(stage) == (stage.name in {"audit", "lake", "watch"})
+    assert GATHER_MS * gathers(stage) <= stage.objective.p95_ms / 4
 
 
 def test_what_retention_took_unread_is_told_and_counted(

@@ -19,8 +19,7 @@ from aios.sinks.canary import UNKNOWN
 from aios.sinks.watch import event_of
 from aios.sinks.watch_state import SUBJECTS_MAX, Ended, State, may_count, read_back
 from aios.streams.config import WatchSettings
-from aios.streams.record import Record
-from aios.streams.record import headers_of as record_headers
+from aios.streams.record import Record, headers_of
 from aios.streams.topology import POOLS, Stage
 from tests.broker import outcome_records
 from tests.broker import watch_records as records
@@ -221,7 +220,7 @@ def test_a_canary_that_ends_its_engine_goes_back(stable: str, returned_after: in
 )
 def test_a_letter_that_ended_its_engine_is_known_undecoded(pool: Stage, headers: dict[str, str], seen: Any) -> None:
     """By what plan has said of it beside its value."""
-    letter = Record(pool.dead_letters.name, 0, 0, NOW, b"k", b"no Avro", record_headers(headers))
+    letter = Record(pool.dead_letters.name, 0, 0, NOW, b"k", b"no Avro", headers_of(headers))
     assert event_of(letter, Codec(FakeRegistry())) == seen
 
 
